@@ -1,0 +1,1 @@
+"""Backup engine for block volumes."""

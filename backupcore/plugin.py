@@ -1,0 +1,46 @@
+"""The plugin door: entry points named after URL schemes, loaded one at a time with pluggy."""
+
+from __future__ import annotations
+
+from importlib.metadata import entry_points
+from types import ModuleType
+
+import pluggy
+
+from backupcore.errors import UnknownScheme
+
+__all__ = ["hookimpl", "hookspec", "load_plugin", "schemes"]
+
+PROJECT = "backupcore"
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+def schemes(group: str) -> dict[str, str]:
+    """Return every scheme served by an installed plugin and the distribution that brings it."""
+    return {
+        point.name: f"{point.dist.name} {point.dist.version}" if point.dist else ""
+        for point in sorted(entry_points(group=group), key=lambda point: point.name)
+    }
+
+
+def load_plugin(group: str, scheme: str, specification: ModuleType) -> pluggy.HookRelay:
+    """Import the one plugin that serves a scheme and return its hooks.
+
+    specification: the module that declares the group's hooks.
+    Raises: UnknownScheme when no installed distribution serves the scheme, or when what it
+    needs is not installed.
+    """
+    manager = pluggy.PluginManager(PROJECT)
+    manager.add_hookspecs(specification)
+    try:
+        found = manager.load_setuptools_entrypoints(group, name=scheme)
+    except ImportError as error:
+        raise UnknownScheme(f"plugin for {scheme}: cannot be imported: {error}") from error
+    if not found:
+        known = ", ".join(schemes(group)) or "none"
+        raise UnknownScheme(
+            f"no installed plugin serves {scheme}: (installed: {known}): "
+            f"install a distribution with an entry point {scheme!r} in group {group!r}"
+        )
+    return manager.hook

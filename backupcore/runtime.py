@@ -1,0 +1,142 @@
+"""Time, chance, threads and the process's name: the only door of the core to all four.
+
+Tests and simulations hand in their own `Runtime`; nothing else in the core imports `time`,
+`random`, `os.urandom` or starts a thread.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import ParamSpec, Protocol, TypeVar
+
+__all__ = ["Clock", "Process", "Runtime", "StopFlag", "SystemClock", "open_pool"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class StopFlag(Protocol):
+    """What a caller sets to end an operation; `threading.Event` fits."""
+
+    def is_set(self) -> bool:
+        """Return whether the operation shall start nothing new."""
+        ...
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until it is set or the seconds are over."""
+        ...
+
+
+class Clock(ABC):
+    """Tells the time and waits."""
+
+    @abstractmethod
+    def now(self) -> datetime:
+        """Return the wall clock's time, in UTC."""
+
+    @abstractmethod
+    def monotonic(self) -> float:
+        """Return seconds since an arbitrary point; never goes back."""
+
+    @abstractmethod
+    def sleep(self, wait_s: float) -> None:
+        """Return after that many seconds."""
+
+
+class SystemClock(Clock):
+    """The machine's own clocks."""
+
+    def now(self) -> datetime:
+        """Return the wall clock's time, in UTC."""
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        """Return seconds since boot, not counting suspend."""
+        return time.monotonic()
+
+    def sleep(self, wait_s: float) -> None:
+        """Sleep."""
+        time.sleep(wait_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """Names this process among all machines: host, boot and process id with its start time."""
+
+    host: str
+    boot_id: str
+    pid: int
+    started: str
+
+    @classmethod
+    def current(cls) -> Process:
+        """Return the name of the running process."""
+        pid = os.getpid()
+        return cls(socket.gethostname()[:64], _boot_id(), pid, _start_time(pid))
+
+    def is_gone(self) -> bool:
+        """Return whether the named process surely ended: it ran here and does no more.
+
+        A process on another host is never known to be gone.
+        """
+        if self.host != socket.gethostname()[:64]:
+            return False
+        return self.boot_id != _boot_id() or self.started != _start_time(self.pid)
+
+
+class _Inline(Executor):
+    """Runs what is submitted at once, in the caller."""
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        future: Future[T] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except BaseException as error:  # noqa: BLE001 - handed to whoever asks for the result
+            future.set_exception(error)
+        return future
+
+
+def open_pool(thread_count: int, name: str) -> Executor:
+    """Return an executor with that many threads; with none, calls run in the caller, in order."""
+    if thread_count == 0:
+        return _Inline()
+    return ThreadPoolExecutor(thread_count, thread_name_prefix=name)
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """What the core takes from the world, so that a test can own it."""
+
+    clock: Clock = field(default_factory=SystemClock)
+    random_bytes: Callable[[int], bytes] = os.urandom
+    process: Process = field(default_factory=Process.current)
+    never: StopFlag = field(default_factory=threading.Event)
+
+    def new_id(self) -> str:
+        """Return 128 random bits as 32 hexadecimal digits."""
+        return self.random_bytes(16).hex()
+
+
+def _boot_id() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
+
+
+def _start_time(pid: int) -> str:
+    """Return the kernel's start time of a process, empty when there is none with this id."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    return text.rpartition(")")[2].split()[19]  # field 22 of proc(5), after the command's name

@@ -1,0 +1,118 @@
+"""The volume contract: a run of bytes of a fixed size that can be read, and perhaps written.
+
+Bytes are raw: no format is ever probed. A volume comes from `open_volume` (by URL, plugins in
+group `backupcore.volumes`) or from a class of this package; `backupcore.testing.volume` is the kit
+that proves one.
+"""
+
+from __future__ import annotations
+
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from enum import StrEnum
+from types import TracebackType
+from typing import Self
+
+from backupcore.errors import ReadOnly, VolumeMissing
+from backupcore.extents import Extents, single_extent
+from backupcore.model import Buffer
+from backupcore.plugin import hookimpl, hookspec, load_plugin
+from backupcore.url import Url
+
+__all__ = ["GROUP", "Access", "Volume", "backupcore_open_volume", "hookimpl", "open_volume"]
+
+GROUP = "backupcore.volumes"
+
+
+class Access(StrEnum):
+    """What a volume is opened for."""
+
+    READ = "read"
+    WRITE = "write"  # in place; what is there is overwritten
+    CREATE = "create"  # a new thing of a given size that reads as zeros
+
+
+class Volume(ABC):
+    """A run of bytes of a fixed size. Reads and writes may come from several threads at once.
+
+    name: how messages call it. identity: the default volume id of its backups; two openings of
+    the same volume give the same text. is_known_zero: whether every byte not written since it
+    was opened reads as zero, so that a restore need not write zeros.
+    """
+
+    name: str
+    identity: str
+    size_bytes: int
+    sector_size_bytes: int = 512
+    is_known_zero: bool = False
+
+    @abstractmethod
+    def read_into(self, offset: int, buffer: Buffer) -> None:
+        """Fill the whole buffer with the bytes from an offset on.
+
+        Raises: VolumeShrunk when the volume ends before, UnreadableSector naming the offset.
+        """
+
+    def extents(self, offset: int, length: int) -> Extents:
+        """Return the extents of a window that may hold anything but zeros.
+
+        int64[n, 2], rows (offset, length), sorted, disjoint, inside the window. What is left out
+        reads as zeros. By default the whole window.
+        """
+        return single_extent(offset, length)
+
+    def write(self, offset: int, buffer: Buffer) -> None:
+        """Write the whole buffer at an offset. Raises: TargetError, ReadOnly."""
+        raise ReadOnly(f"{self.name}: opened for reading: open it with access 'write'")
+
+    def zero(self, offset: int, length: int) -> None:
+        """Make an extent read as zeros. Raises: TargetError, ReadOnly."""
+        raise ReadOnly(f"{self.name}: opened for reading: open it with access 'write'")
+
+    def finish(self) -> None:  # noqa: B027 - nothing to do for memory
+        """Make what was written durable and, when it was created, visible under its name."""
+
+    def close(self) -> None:  # noqa: B027 - nothing to do for memory
+        """Let go of it; a created volume that was not finished is removed."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+@hookspec(firstresult=True)
+def backupcore_open_volume(
+    url: Url, options: Mapping[str, str], access: Access, size_bytes: int
+) -> Volume | None:
+    """Return the volume for a URL of the scheme this plugin is named after.
+
+    options: the URL's query. size_bytes: the size of a volume to be created, else 0. A plugin
+    that only reads may leave out the last two arguments.
+    """
+    raise AssertionError("a hook specification is never called")
+
+
+def open_volume(
+    url: str | Url, *, access: Access = Access.READ, size_bytes: int = 0, **options: str
+) -> Volume:
+    """Open a volume by URL or path; a text without a scheme is the path of a file or device.
+
+    options: added to the URL's query, such as `read_holes="yes"` for `file:`.
+    Raises: UnknownScheme, VolumeMissing, TargetBusy, TargetTooSmall, Refused.
+    """
+    parsed = Url.parse(url, default_scheme="file") if isinstance(url, str) else url
+    hook = load_plugin(GROUP, parsed.scheme, sys.modules[__name__])
+    volume: Volume | None = hook.backupcore_open_volume(
+        url=parsed, options={**parsed.options, **options}, access=access, size_bytes=size_bytes
+    )
+    if volume is None:
+        raise VolumeMissing(f"{parsed}: the plugin of {parsed.scheme}: does not open this URL")
+    return volume
