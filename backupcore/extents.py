@@ -46,11 +46,16 @@ def as_extents(rows: Iterable[tuple[int, int]] | Extents) -> Extents:
 
     Raises: ValueError when a row is negative or ends beyond 2^63 - 1.
     """
-    table = rows if isinstance(rows, np.ndarray) else list(rows)
-    for offset, length in table:
-        if offset < 0 or length < 0 or int(offset) + int(length) > OFFSET_MAX:
-            raise ValueError(f"extent ({offset}, {length}) is negative or ends beyond 2^63 - 1")
-    return melt_extents(np.array(table, np.int64).reshape(-1, 2))
+    try:
+        table = np.asarray(rows if isinstance(rows, np.ndarray) else list(rows), np.int64)
+    except OverflowError as error:
+        raise ValueError("an extent begins or ends beyond 2^63 - 1") from error
+    table = table.reshape(-1, 2)
+    wrong = (table < 0).any(axis=1) | (table[:, 0] > OFFSET_MAX - table[:, 1])
+    if wrong.any():
+        offset, length = table[wrong][0].tolist()
+        raise ValueError(f"extent ({offset}, {length}) is negative or ends beyond 2^63 - 1")
+    return melt_extents(table)
 
 
 def melt_extents(extents: Extents) -> Extents:
@@ -143,7 +148,8 @@ def extents_of_cells(
     cells: npt.NDArray[np.bool_], chunk_size_bytes: int, first_cell: int
 ) -> Extents:
     """Return the extents of the cells that are set, `cells[0]` being cell `first_cell`."""
-    padded = np.diff(np.concatenate(([0], cells.view(np.int8), [0])))
+    edge = np.zeros(1, np.int8)
+    padded = np.diff(np.concatenate((edge, cells.view(np.int8), edge)))
     starts, ends = np.flatnonzero(padded == 1), np.flatnonzero(padded == -1)
     rows = np.stack((starts + first_cell, ends - starts), axis=1).astype(np.int64)
     return rows * chunk_size_bytes

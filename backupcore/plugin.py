@@ -28,15 +28,15 @@ def load_plugin(group: str, scheme: str, specification: ModuleType) -> pluggy.Ho
     """Import the one plugin that serves a scheme and return its hooks.
 
     specification: the module that declares the group's hooks.
-    Raises: UnknownScheme when no installed distribution serves the scheme, or when what it
-    needs is not installed.
+    Raises: UnknownScheme when no installed distribution serves the scheme, when what it needs is
+    not installed, or when its hook does not fit the specification.
     """
     manager = pluggy.PluginManager(PROJECT)
     manager.add_hookspecs(specification)
     try:
         found = manager.load_setuptools_entrypoints(group, name=scheme)
-    except ImportError as error:
-        raise UnknownScheme(f"plugin for {scheme}: cannot be imported: {error}") from error
+    except (ImportError, pluggy.PluginValidationError) as error:
+        raise UnknownScheme(f"plugin for {scheme}: cannot be loaded: {error}") from error
     if not found:
         known = ", ".join(schemes(group)) or "none"
         raise UnknownScheme(

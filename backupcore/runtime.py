@@ -70,27 +70,37 @@ class SystemClock(Clock):
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """Names this process among all machines: host, boot and process id with its start time."""
+    """Names this process among all machines: host, boot and process id with its start time.
+
+    scope: the machine's id and the space its process numbers count in. Machines share host names
+    and containers share boots, so without it nothing can be said of another process.
+    """
 
     host: str
     boot_id: str
     pid: int
     started: str
+    scope: str = ""
 
     @classmethod
     def current(cls) -> Process:
         """Return the name of the running process."""
         pid = os.getpid()
-        return cls(socket.gethostname()[:64], _boot_id(), pid, _start_time(pid))
+        return cls(_host(), _boot_id(), pid, _start_time(pid), _scope())
 
     def is_gone(self) -> bool:
         """Return whether the named process surely ended: it ran here and does no more.
 
-        A process on another host is never known to be gone.
+        A process of another host, machine or container is never known to be gone, nor is one
+        that this user may not look at.
         """
-        if self.host != socket.gethostname()[:64]:
+        scope = _scope()
+        if not scope or (self.host, self.scope) != (_host(), scope):
             return False
-        return self.boot_id != _boot_id() or self.started != _start_time(self.pid)
+        if self.boot_id != _boot_id():
+            return True
+        started = _start_time(self.pid)
+        return self.started != started if started else _is_free(self.pid)
 
 
 class _Inline(Executor):
@@ -126,11 +136,34 @@ class Runtime:
         return self.random_bytes(16).hex()
 
 
+def _host() -> str:
+    return socket.gethostname()[:64]
+
+
 def _boot_id() -> str:
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
         return ""
+
+
+def _scope() -> str:
+    """Return the machine's id and its process-number namespace, empty when either is unknown."""
+    try:
+        machine_id = Path("/etc/machine-id").read_text(encoding="ascii").strip()
+        namespace = os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return ""
+    return f"{machine_id}/{namespace}" if machine_id else ""
+
+
+def _is_free(pid: int) -> bool:
+    """Return whether no process has this number, not even one that /proc hides."""
+    try:
+        os.kill(pid, 0)
+    except OSError as error:
+        return isinstance(error, ProcessLookupError)
+    return False
 
 
 def _start_time(pid: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from fractions import Fraction
 
 __all__ = ["GIB", "KIB", "MIB", "TIB", "format_bytes", "format_duration", "parse_bytes"]
 
@@ -25,24 +26,23 @@ def parse_bytes(text: str) -> int:
     if not match:
         raise ValueError(f"{text!r} is not a size: write a number and a unit, such as 64KiB")
     number, prefix, _ = match.groups()
-    return int(float(number) * (1 << (10 * _POWER[prefix.lower()])))
+    return int(Fraction(number) * (1 << (10 * _POWER[prefix.lower()])))
 
 
 def format_bytes(size_bytes: float) -> str:
     """Return a size with a binary unit and three significant digits, such as `1.41 GiB`."""
-    value = float(size_bytes)
-    for unit in _BINARY:
-        if abs(value) < 1024 or unit == _BINARY[-1]:
-            break
-        value /= 1024
-    if unit == "B":
-        return f"{int(value)} B"
-    return f"{value:.{2 if abs(value) < 10 else 1 if abs(value) < 100 else 0}f} {unit}"
+    value, power = float(size_bytes), 0
+    while abs(round(value)) >= 1024 and power < len(_BINARY) - 1:
+        value, power = value / 1024, power + 1
+    if power == 0:
+        return f"{round(value)} B"
+    digits = 2 if abs(value) < 9.995 else 1 if abs(value) < 99.95 else 0
+    return f"{value:.{digits}f} {_BINARY[power]}"
 
 
 def format_duration(duration_s: float) -> str:
     """Return a duration such as `0.4 s`, `3 min 20 s` or `2 h 05 min`."""
-    if duration_s < 60:
+    if round(duration_s, 1) < 60:
         return f"{duration_s:.1f} s"
     minutes, seconds = divmod(round(duration_s), 60)
     if minutes < 60:

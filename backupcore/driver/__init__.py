@@ -4,8 +4,10 @@ A driver keeps immutable objects under keys. It is one class and one hook in a p
 point (group `backupcore.drivers`) is named after its URL scheme; `backupcore.testing.driver` is
 the kit that proves it, `docs/guide/write-a-driver.md` the way in.
 
-Keys are lower-case ASCII, slash-separated, without `.` or `..` parts (`check_key`). Drivers
-translate every error of their SDK into `backupcore.errors`, `raise … from error`.
+Keys are lower-case ASCII, slash-separated, without `.` or `..` parts (`check_key`, which
+`open_driver` calls before any driver sees a key). No key continues another at a slash: `a` and
+`a/b` never exist together. Drivers translate every error of their SDK into `backupcore.errors`,
+`raise … from error`.
 """
 
 from __future__ import annotations
@@ -34,12 +36,18 @@ __all__ = [
     "Url",
     "backupcore_open_driver",
     "check_key",
+    "check_prefix",
     "hookimpl",
+    "is_key",
+    "parts_size_bytes",
 ]
 
 GROUP = "backupcore.drivers"
 KEY_LENGTH_MAX = 512
-_KEY = re.compile(r"[a-z0-9][a-z0-9._-]*(?:/[a-z0-9][a-z0-9._-]*)*")
+PART_LENGTH_MAX = 255  # the longest file name of nearly every file system
+_PART = rf"[a-z0-9][a-z0-9._-]{{0,{PART_LENGTH_MAX - 1}}}"
+_KEY = re.compile(rf"{_PART}(?:/{_PART})*")
+_PREFIX = re.compile(rf"(?:{_PART}/)*(?:{_PART})?")
 
 
 class Role(StrEnum):
@@ -158,11 +166,29 @@ def backupcore_open_driver(url: Url, options: Mapping[str, str]) -> Driver | Non
     raise AssertionError("a hook specification is never called")
 
 
+def is_key(text: str) -> bool:
+    """Return whether every driver can hold an object of this name."""
+    return len(text) <= KEY_LENGTH_MAX and _KEY.fullmatch(text) is not None
+
+
 def check_key(key: str) -> str:
     """Return the key; raises InvalidKey unless every driver can hold it."""
-    if len(key) > KEY_LENGTH_MAX or not _KEY.fullmatch(key):
+    if not is_key(key):
         raise InvalidKey(
             f"object key {key[:80]!r} is refused: keys are slash-separated parts of a-z 0-9 . _ -, "
-            f"each starting with a letter or digit, at most {KEY_LENGTH_MAX} characters"
+            f"each starting with a letter or digit and at most {PART_LENGTH_MAX} characters long, "
+            f"at most {KEY_LENGTH_MAX} together"
         )
     return key
+
+
+def check_prefix(prefix: str) -> str:
+    """Return the prefix; raises InvalidKey unless some key can start with it."""
+    if len(prefix) > KEY_LENGTH_MAX or not _PREFIX.fullmatch(prefix):
+        raise InvalidKey(f"prefix {prefix[:80]!r} is refused: no key can start with it")
+    return prefix
+
+
+def parts_size_bytes(parts: Sequence[Buffer]) -> int:
+    """Return how many bytes the joined parts have."""
+    return sum(memoryview(part).nbytes for part in parts)

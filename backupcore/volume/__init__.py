@@ -10,19 +10,30 @@ from __future__ import annotations
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import replace
 from enum import StrEnum
 from types import TracebackType
 from typing import Self
 
-from backupcore.errors import ReadOnly, VolumeMissing
+from backupcore.errors import ReadOnly, Refused, TargetTooSmall, VolumeMissing, VolumeShrunk
 from backupcore.extents import Extents, single_extent
 from backupcore.model import Buffer
 from backupcore.plugin import hookimpl, hookspec, load_plugin
 from backupcore.url import Url
 
-__all__ = ["GROUP", "Access", "Volume", "backupcore_open_volume", "hookimpl", "open_volume"]
+__all__ = [
+    "GROUP",
+    "SIZE_BYTES_MAX",
+    "Access",
+    "Url",
+    "Volume",
+    "backupcore_open_volume",
+    "hookimpl",
+    "open_volume",
+]
 
 GROUP = "backupcore.volumes"
+SIZE_BYTES_MAX = 1 << 62  # twice an extent's end still fits int64
 
 
 class Access(StrEnum):
@@ -52,22 +63,37 @@ class Volume(ABC):
         """Fill the whole buffer with the bytes from an offset on.
 
         Raises: VolumeShrunk when the volume ends before, UnreadableSector naming the offset.
+        After an error the buffer's content means nothing.
         """
 
     def extents(self, offset: int, length: int) -> Extents:
         """Return the extents of a window that may hold anything but zeros.
 
         int64[n, 2], rows (offset, length), sorted, disjoint, inside the window. What is left out
-        reads as zeros. By default the whole window.
+        reads as zeros. By default the whole window. Raises: VolumeShrunk when the window ends
+        beyond the volume.
         """
+        self.check_read(offset, length)
         return single_extent(offset, length)
 
+    def current_size_bytes(self) -> int:
+        """Return the size the volume has now; `size_bytes` stays what it was when opened.
+
+        A backup asks at its end: a volume that was resized meanwhile is no point in time.
+        Raises: VolumeMissing when the volume is not there any more.
+        """
+        return self.size_bytes
+
     def write(self, offset: int, buffer: Buffer) -> None:
-        """Write the whole buffer at an offset. Raises: TargetError, ReadOnly."""
+        """Write the whole buffer at an offset.
+
+        Raises: TargetTooSmall when it would end beyond the volume (nothing is written then),
+        TargetError, ReadOnly.
+        """
         raise ReadOnly(f"{self.name}: opened for reading: open it with access 'write'")
 
     def zero(self, offset: int, length: int) -> None:
-        """Make an extent read as zeros. Raises: TargetError, ReadOnly."""
+        """Make an extent read as zeros. Raises: TargetTooSmall, TargetError, ReadOnly."""
         raise ReadOnly(f"{self.name}: opened for reading: open it with access 'write'")
 
     def finish(self) -> None:  # noqa: B027 - nothing to do for memory
@@ -75,6 +101,22 @@ class Volume(ABC):
 
     def close(self) -> None:  # noqa: B027 - nothing to do for memory
         """Let go of it; a created volume that was not finished is removed."""
+
+    def check_read(self, offset: int, length: int) -> None:
+        """Raise VolumeShrunk unless the extent lies inside the volume."""
+        if offset + length > self.size_bytes:
+            raise VolumeShrunk(
+                f"{self.name}: {length} bytes at offset {offset} end beyond the volume's "
+                f"{self.size_bytes} bytes"
+            )
+
+    def check_write(self, offset: int, length: int) -> None:
+        """Raise TargetTooSmall unless the extent lies inside the volume."""
+        if offset + length > self.size_bytes:
+            raise TargetTooSmall(
+                f"{self.name}: {length} bytes at offset {offset} end beyond the target's "
+                f"{self.size_bytes} bytes"
+            )
 
     def __enter__(self) -> Self:
         return self
@@ -94,8 +136,9 @@ def backupcore_open_volume(
 ) -> Volume | None:
     """Return the volume for a URL of the scheme this plugin is named after.
 
-    options: the URL's query. size_bytes: the size of a volume to be created, else 0. A plugin
-    that only reads may leave out the last two arguments.
+    options: the URL's query; refuse unknown ones with `url.take_options`. size_bytes: the size of
+    a volume to be created, else 0. A plugin that only reads may leave out the last two arguments.
+    The first plugin that returns a volume wins; there is one plugin a scheme.
     """
     raise AssertionError("a hook specification is never called")
 
@@ -105,14 +148,31 @@ def open_volume(
 ) -> Volume:
     """Open a volume by URL or path; a text without a scheme is the path of a file or device.
 
+    size_bytes: the size of a volume to be created (access CREATE only).
     options: added to the URL's query, such as `read_holes="yes"` for `file:`.
-    Raises: UnknownScheme, VolumeMissing, TargetBusy, TargetTooSmall, Refused.
+    Raises: UnknownScheme, VolumeMissing, TargetBusy, TargetError, ReadOnly, Refused.
     """
     parsed = Url.parse(url, default_scheme="file") if isinstance(url, str) else url
+    parsed = replace(parsed, options={**parsed.options, **options})
+    _check_size(parsed, size_bytes)
+    if (access is Access.CREATE) != (size_bytes > 0):
+        raise Refused(f"{parsed}: a size is needed to create a volume, and only then")
     hook = load_plugin(GROUP, parsed.scheme, sys.modules[__name__])
     volume: Volume | None = hook.backupcore_open_volume(
-        url=parsed, options={**parsed.options, **options}, access=access, size_bytes=size_bytes
+        url=parsed, options=parsed.options, access=access, size_bytes=size_bytes
     )
     if volume is None:
         raise VolumeMissing(f"{parsed}: the plugin of {parsed.scheme}: does not open this URL")
+    try:
+        _check_size(parsed, volume.size_bytes)
+        if access is not Access.READ and type(volume).write is Volume.write:
+            raise ReadOnly(f"{parsed}: {parsed.scheme}: volumes can only be read")
+    except Refused:
+        volume.close()
+        raise
     return volume
+
+
+def _check_size(url: Url, size_bytes: int) -> None:
+    if not 0 <= size_bytes <= SIZE_BYTES_MAX:
+        raise Refused(f"{url}: size of {size_bytes} bytes: volumes have 0 to 2^62 bytes")

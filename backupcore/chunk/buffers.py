@@ -1,0 +1,54 @@
+"""The memory budget: page-aligned buffers that are used again, and a count of bytes promised.
+
+Owned by the thread that coordinates an operation; the buffers it hands out may be filled and read
+by others until they are given back.
+"""
+
+from __future__ import annotations
+
+import mmap
+
+import numpy as np
+
+from backupcore.model import ByteArray
+
+__all__ = ["Budget", "BufferPool"]
+
+
+class Budget:
+    """Counts bytes promised to work under way; never more than the limit."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self.limit_bytes = limit_bytes
+        self.used_bytes = 0
+
+    def reserve(self, size_bytes: int, *, force: bool = False) -> bool:
+        """Promise bytes if they fit, or if the caller could otherwise never go on."""
+        if not force and self.used_bytes + size_bytes > self.limit_bytes:
+            return False
+        self.used_bytes += size_bytes
+        return True
+
+    def release(self, size_bytes: int) -> None:
+        """Take back a promise, whole or in part."""
+        self.used_bytes -= size_bytes
+        if self.used_bytes < 0:
+            raise AssertionError("more memory released than reserved")
+
+
+class BufferPool:
+    """Buffers of one size, aligned to pages (as O_DIRECT needs), kept for the next user."""
+
+    def __init__(self, buffer_size_bytes: int) -> None:
+        self.buffer_size_bytes = buffer_size_bytes
+        self._free: list[ByteArray] = []
+
+    def take(self) -> ByteArray:
+        """Return uint8[buffer size] with undefined content."""
+        if self._free:
+            return self._free.pop()
+        return np.frombuffer(mmap.mmap(-1, self.buffer_size_bytes), np.uint8)
+
+    def give_back(self, buffer: ByteArray) -> None:
+        """Keep a buffer for the next user."""
+        self._free.append(buffer)

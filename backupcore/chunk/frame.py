@@ -1,0 +1,135 @@
+"""Frames: the stored form of a run of chunks, and of every leaf, node and footer.
+
+magic 4 · codec u1 · cipher u1 · reserved u2 · plain length u4 · payload length u4 ·
+frame number u8 · writer id 16 · payload            (docs/design/format.md §4)
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from enum import IntEnum
+
+import zstandard
+
+from backupcore.errors import Damaged
+from backupcore.model import Buffer
+
+__all__ = ["HEADER_LENGTH", "Codec", "Frame", "FrameDecoder", "FrameEncoder", "FrameLabel"]
+
+MAGIC = b"\xf5BKF"
+_HEADER = struct.Struct("<4sBBHIIQ16s")
+HEADER_LENGTH = _HEADER.size
+_USEFUL = 31 / 32  # a payload that saves less is stored plain: decoding it would cost more
+
+
+class Codec(IntEnum):
+    """How a payload is compressed."""
+
+    PLAIN = 0
+    ZSTD = 1
+
+
+@dataclass(frozen=True, slots=True)
+class FrameLabel:
+    """Which frame this is: its writer (16 bytes) and a number the writer uses once."""
+
+    writer: bytes
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A frame in its stored form, in two parts that are never joined."""
+
+    header: bytes
+    payload: bytes
+    plain_length: int
+
+    @property
+    def parts(self) -> tuple[bytes, bytes]:
+        """The stored bytes."""
+        return self.header, self.payload
+
+    @property
+    def stored_length(self) -> int:
+        """Header and payload, in bytes."""
+        return HEADER_LENGTH + len(self.payload)
+
+
+class FrameEncoder:
+    """Makes frames; owned by one thread."""
+
+    def __init__(self, level: int) -> None:
+        self._zstd = zstandard.ZstdCompressor(level=level, write_content_size=True)
+
+    def encode(self, plain: Buffer, label: FrameLabel) -> Frame:
+        """Return the stored form of plain bytes, compressed unless that is useless."""
+        codec, payload = Codec.ZSTD, self._zstd.compress(plain)
+        if len(payload) > len(plain) * _USEFUL:
+            codec, payload = Codec.PLAIN, bytes(plain)
+        header = _HEADER.pack(
+            MAGIC, codec, 0, 0, len(plain), len(payload), label.number, label.writer
+        )
+        return Frame(header, payload, len(plain))
+
+
+class FrameDecoder:
+    """Opens frames into memory it is given; owned by one thread."""
+
+    def __init__(self) -> None:
+        self._zstd = zstandard.ZstdDecompressor()
+
+    def decode_into(self, stored: Buffer, plain: memoryview) -> None:
+        """Fill `plain`, whose length is the one the caller's table names, from a stored frame.
+
+        Raises: Damaged when the frame is not of exactly that length, or lies about it; before
+        any memory is taken for what it claims.
+        """
+        view = memoryview(stored)
+        self.decode_parts(view[:HEADER_LENGTH], view[HEADER_LENGTH:], plain)
+
+    def decode_parts(self, header: Buffer, payload: Buffer, plain: memoryview) -> None:
+        """Do the same with a frame whose header and payload were not joined."""
+        codec = _open_header(header, len(payload), len(plain))
+        if codec == Codec.PLAIN:
+            plain[:] = payload
+        else:
+            self._inflate(payload, plain)
+
+    def decode(self, stored: Buffer, plain_length: int) -> bytearray:
+        """Return the plain bytes of a frame whose length the caller knows. Raises as above."""
+        plain = bytearray(plain_length)
+        self.decode_into(stored, memoryview(plain))
+        return plain
+
+    def _inflate(self, payload: Buffer, plain: memoryview) -> None:
+        try:
+            claimed = zstandard.get_frame_parameters(payload).content_size
+            if claimed != len(plain):
+                raise Damaged(f"zstd content size {claimed} is not the frame's length {len(plain)}")
+            with self._zstd.stream_reader(payload) as reader:
+                filled = reader.readinto(plain)
+                while 0 < filled < len(plain):
+                    count = reader.readinto(plain[filled:])
+                    if not count:
+                        break
+                    filled += count
+        except zstandard.ZstdError as error:
+            raise Damaged(f"zstd payload cannot be decoded: {error}") from error
+        if filled != len(plain):
+            raise Damaged(f"zstd payload ends after {filled} of {len(plain)} bytes")
+
+
+def _open_header(header: Buffer, payload_length: int, plain_length: int) -> Codec:
+    """Return the codec of a stored frame after checking every field of its header."""
+    if len(header) < HEADER_LENGTH:
+        raise Damaged(f"frame of {len(header)} bytes is shorter than its header")
+    magic, codec, cipher, reserved, plain, payload, _, _ = _HEADER.unpack(header)
+    if magic != MAGIC or cipher or reserved or codec not in (Codec.PLAIN, Codec.ZSTD):
+        raise Damaged("frame header is not one of this version")
+    if plain != plain_length:
+        raise Damaged(f"frame claims {plain} plain bytes where its table says {plain_length}")
+    if payload != payload_length or (codec == Codec.PLAIN and payload != plain):
+        raise Damaged(f"frame claims a payload of {payload} bytes, {payload_length} are stored")
+    return Codec(codec)

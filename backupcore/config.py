@@ -1,0 +1,46 @@
+"""What can be tuned, with defaults that suit most machines."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from backupcore.units import MIB
+
+__all__ = ["SelfCheck", "Tuning"]
+
+
+class SelfCheck(StrEnum):
+    """Which frames are decoded and compared with their source before they are stored."""
+
+    ALL = "all"
+    SAMPLE = "sample"  # one in sixteen
+    NONE = "none"
+
+
+def _cpu_count() -> int:
+    return max(1, len(os.sched_getaffinity(0)))
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """How many threads and how much memory one operation uses.
+
+    workers: threads that hash, compress and decode; with 0 everything runs in the caller, in a
+    fixed order. readers: threads that read the volume. uploaders: packs on their way at once.
+    memory_bytes: of slabs and packs together, whatever the volume's size.
+    """
+
+    workers: int = field(default_factory=_cpu_count)
+    readers: int = field(default_factory=_cpu_count)
+    uploaders: int = 4
+    memory_bytes: int = 160 * MIB
+    slab_size_bytes: int = 8 * MIB
+    pack_size_bytes: int = 32 * MIB
+    self_check: SelfCheck = SelfCheck.ALL
+
+    @classmethod
+    def inline(cls) -> Tuning:
+        """Return a tuning that starts no thread."""
+        return cls(workers=0, readers=0, uploaders=0)

@@ -1,0 +1,269 @@
+"""Back up a volume: read what may hold data, store what is new, commit one manifest.
+
+Every backup is whole: what the base has in the same place is referred to, and the base may be
+deleted at any time. Session, packs and manifest follow docs/design/prune-protocol.md.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from uuid import UUID
+
+import numpy as np
+
+from backupcore.config import Tuning
+from backupcore.errors import Refused, VolumeShrunk
+from backupcore.model import SIZE_BYTES_MAX, Backup, BackupId, Grid, ProgressCallback, Sums
+from backupcore.operation.pipeline import Pipeline
+from backupcore.operation.plan import plan_leaves
+from backupcore.operation.store import StoreSettings, Storing
+from backupcore.repository import Repository
+from backupcore.repository.control import Lease, SessionKind
+from backupcore.repository.key import parse_backup_id, volume_tag
+from backupcore.repository.manifest import (
+    ROOT_COUNTS,
+    Decision,
+    Manifest,
+    State,
+    seal_register,
+)
+from backupcore.repository.map import null_row
+from backupcore.repository.session import Session
+from backupcore.repository.tree import Root, TreeReader
+from backupcore.runtime import StopFlag
+from backupcore.volume import Volume
+
+__all__ = ["BackupRequest", "backup"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class BackupRequest:
+    """What the asker wants to be written about a backup, and how it is to be stored.
+
+    volume_id: the volume's own identity unless given. backup_id: a UUID, chosen unless given; with
+    the id of a backup that was begun and not finished, that one is taken up again. generation:
+    an opaque text for the asker. grid, level, domain_id: the repository's defaults unless given.
+    """
+
+    volume_id: str | None = None
+    backup_id: str | None = None
+    name: str = ""
+    description: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    generation: str | None = None
+    grid: Grid | None = None
+    level: int | None = None
+    domain_id: str | None = None
+
+
+def backup(
+    volume: Volume,
+    repository: Repository,
+    *,
+    base: str | None = "latest",
+    request: BackupRequest | None = None,
+    tuning: Tuning | None = None,
+    progress: ProgressCallback | None = None,
+    stop: StopFlag | None = None,
+) -> Backup:
+    """Back up a volume and return the committed backup.
+
+    base: a backup of the same volume (its id or the beginning of it), `latest`, or None for a
+    full backup; `latest` is a full backup when there is none. A base with another chunk size is
+    not used. A session of this volume that nobody works at any more is taken up again: only
+    what it has not stored is sent.
+    Raises: SourceError, StoreError, Damaged, Refused, SessionFenced, BackupMissing, Stopped. After
+    any of them nothing is listed that was not before.
+    """
+    return _Run(volume, repository, request or BackupRequest(), tuning or Tuning()).run(
+        base, progress, stop or repository.runtime.never
+    )
+
+
+class _Run:
+    """One backup from its lease to its manifest."""
+
+    def __init__(
+        self, volume: Volume, repository: Repository, request: BackupRequest, tuning: Tuning
+    ) -> None:
+        repository.require_writable()
+        self._volume = volume
+        self._repository = repository
+        self._request = request
+        self._tuning = tuning
+        self._grid = request.grid or repository.config.grid
+        self._level = repository.config.level if request.level is None else request.level
+        self._domain = repository.domain(request.domain_id)
+        self._volume_id = request.volume_id or volume.identity
+        self._tag = volume_tag(self._volume_id, self._domain.id_key)
+        self._started_at = repository.runtime.clock.now()
+        self._started_s = repository.runtime.clock.monotonic()
+
+    def run(self, base: str | None, progress: ProgressCallback | None, stop: StopFlag) -> Backup:
+        session, is_resumed = self._open_session()
+        try:
+            chosen = self._choose_base(base)
+            self._check_manifest_fits(session, chosen)
+            facts = self._store(session, chosen, is_resumed, progress, stop)
+            register = session.commit(facts.header(self._domain.id_key))
+        except BaseException:
+            session.pause()
+            raise
+        if register.manifest is None:
+            raise AssertionError("a committed register holds a manifest")
+        done = register.manifest.backup
+        log.info("backup committed", extra={"backup": done.id, "new_bytes": done.new_bytes})
+        return done
+
+    def _open_session(self) -> tuple[Session, bool]:
+        """Take up an abandoned session of this volume, or start one."""
+        wanted = parse_backup_id(self._request.backup_id) if self._request.backup_id else None
+        abandoned = self._abandoned(wanted)
+        if abandoned is not None:
+            log.info("session resumed", extra={"session": abandoned.session_id})
+            return self._repository.resume_session(abandoned), True
+        backup_id = wanted or self._new_id()
+        history = self._repository.registers.history(self._tag, backup_id)
+        register = self._repository.registers.state(history)
+        if register is not None:
+            raise Refused(f"backup {backup_id}: its state is {register.state.value}: give a new id")
+        session = self._repository.open_session(
+            SessionKind.BACKUP,
+            history.next,
+            domain_id=self._domain.domain_id,
+            chunk_size_bytes=self._grid.chunk_size_bytes,
+        )
+        return session, False
+
+    def _new_id(self) -> BackupId:
+        random_bytes = self._repository.runtime.random_bytes(16)
+        return BackupId(str(UUID(bytes=random_bytes, version=4)))
+
+    def _abandoned(self, wanted: BackupId | None) -> Lease | None:
+        for lease in self._repository.abandoned_backups(self._tag):
+            is_wanted = wanted is None or (lease.register and lease.register.backup_id == wanted)
+            fits = (lease.domain_id, lease.chunk_size_bytes) == (
+                self._domain.domain_id,
+                self._grid.chunk_size_bytes,
+            )
+            if is_wanted and fits:
+                return lease
+        return None
+
+    def _choose_base(self, base: str | None) -> Manifest | None:
+        """Return the manifest of the base; read after the lease and the tombs."""
+        if base is None:
+            return None
+        domain_id, chunk = self._domain.domain_id, self._grid.chunk_size_bytes
+        if base == "latest":
+            mine = [
+                manifest
+                for manifest in self._repository.manifests(self._volume_id)
+                if manifest.backup.domain_id == domain_id
+            ]
+            chosen = mine[-1] if mine else None
+        else:
+            chosen = self._repository.manifest(base)
+            if (chosen.backup.volume_id, chosen.backup.domain_id) != (self._volume_id, domain_id):
+                raise Refused(
+                    f"backup {chosen.backup.id} is of volume {chosen.backup.volume_id!r}: a base "
+                    "must be of the same volume and domain: use --full or another base"
+                )
+        if chosen is not None and chosen.backup.grid.chunk_size_bytes != chunk:
+            facts = {"base": chosen.backup.id}
+            log.warning("base has another chunk size and is not used", extra=facts)
+            return None
+        return chosen
+
+    def _store(
+        self,
+        session: Session,
+        base: Manifest | None,
+        is_resumed: bool,
+        progress: ProgressCallback | None,
+        stop: StopFlag,
+    ) -> Manifest:
+        """Store everything the manifest will refer to; return the manifest."""
+        repository, volume = self._repository, self._volume
+        reader = TreeReader(repository.driver, None, self._grid.chunk_size_bytes, cache=None)
+        if base is not None:
+            reader = repository.tree(base)
+        pipeline = Pipeline(repository.driver, self._tuning, stop)
+        storing = Storing(
+            volume, repository, session, reader,
+            settings=self._settings(), upload=pipeline.upload, progress=progress,
+        )  # fmt: skip
+        if is_resumed:
+            storing.adopt_packs()
+        plan = plan_leaves(volume, reader, self._grid, self._tuning.slab_size_bytes)
+        pipeline.run(plan, storing, storing.finish)
+        storing.report()
+        self._check_size()
+        duration_s = repository.runtime.clock.monotonic() - self._started_s
+        sums = storing.sums(pipeline.stored_bytes, round(duration_s * 1000))
+        return self._manifest(session, base, storing.root, sums)
+
+    def _settings(self) -> StoreSettings:
+        return StoreSettings(
+            grid=self._grid,
+            level=self._level,
+            domain=self._domain,
+            volume_tag=self._tag,
+            self_check=self._tuning.self_check,
+            pack_size_bytes=self._tuning.pack_size_bytes,
+        )
+
+    def _manifest(
+        self, session: Session, base: Manifest | None, root: Root | None, sums: Sums
+    ) -> Manifest:
+        request, clock = self._request, self._repository.runtime.clock
+        done = Backup(
+            id=session.register.backup_id,
+            volume_id=self._volume_id,
+            size_bytes=self._volume.size_bytes,
+            sector_size_bytes=self._volume.sector_size_bytes,
+            name=request.name,
+            description=request.description,
+            labels=request.labels,
+            started_at=self._started_at,
+            committed_at=clock.now(),
+            base_id=base.backup.id if base else None,
+            generation=request.generation,
+            domain_id=self._domain.domain_id,
+            grid=self._grid,
+            sums=sums,
+            data_bytes=int(root.row["logical_bytes"]) if root else 0,
+            live_bytes=int(root.row["stored_bytes"]) if root else 0,
+        )
+        return Manifest(self._repository.config.repository_id, done, root)
+
+    def _check_manifest_fits(self, session: Session, base: Manifest | None) -> None:
+        """Refuse texts that would make the manifest too long before any work is done."""
+        row = null_row()
+        for name in ROOT_COUNTS:
+            row[name] = np.iinfo(row.dtype[name]).max
+        most = SIZE_BYTES_MAX
+        longest = Sums(most, most, most, most, most, most, most)
+        draft = self._manifest(session, base, Root(9, row), longest)
+        decision = Decision(session.register, session.id, session.id, self._started_at)
+        try:
+            facts = draft.header(self._domain.id_key)
+            seal_register(decision, State.MANIFEST, facts)
+        except UnicodeEncodeError as error:
+            raise Refused(f"name, description, labels or volume id are no text: {error}") from error
+
+    def _check_size(self) -> None:
+        """Fail when the volume became smaller; what was added meanwhile is left to the next."""
+        size, now = self._volume.size_bytes, self._volume.current_size_bytes()
+        if now < size:
+            raise VolumeShrunk(
+                f"{self._volume.name}: had {size} bytes when the backup began and has {now} at "
+                "its end: nothing was committed: back up a snapshot, or again"
+            )
+        if now > size:
+            facts = {"volume": self._volume.name, "size_bytes": now}
+            log.warning("volume grew during the backup; the rest is left out", extra=facts)

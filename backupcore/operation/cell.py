@@ -1,0 +1,121 @@
+"""A leaf in the making: for each of its cells, kept from the base, stored, or zero."""
+
+from __future__ import annotations
+
+from collections.abc import Set
+
+import numpy as np
+import numpy.typing as npt
+
+from backupcore.chunk.digest import ID_LENGTH, ids_equal
+from backupcore.model import Ids
+from backupcore.operation.claim import Slots
+from backupcore.repository.map import FAN_OUT, Leaf
+from backupcore.repository.pack import PLACE
+
+__all__ = ["LeafDraft"]
+
+Positions = npt.NDArray[np.int64]
+
+
+class LeafDraft:
+    """Collects what becomes of the cells of one leaf; owned by the coordinating thread.
+
+    base: the base's leaf at this place, None when it is zero there or there is no base.
+    condemned: references of data packs from which nothing may be kept.
+    Cells are named by their position in the leaf.
+    """
+
+    def __init__(
+        self, index: int, chunk_size_bytes: int, base: Leaf | None, condemned: Set[bytes]
+    ) -> None:
+        self.index = index
+        self.base = base
+        self._chunk = chunk_size_bytes
+        self._ids = np.zeros((FAN_OUT, ID_LENGTH), np.uint8)
+        self._kept = np.zeros(FAN_OUT, np.bool_)
+        self._serial = np.full(FAN_OUT, -1, np.int64)
+        self._slot = np.zeros(FAN_OUT, np.uint8)
+        self._known: list[tuple[Positions, npt.NDArray[np.void]]] = []
+        self._base_ids = np.zeros((FAN_OUT, ID_LENGTH), np.uint8)
+        self._base_usable = np.zeros(FAN_OUT, np.bool_)
+        if base is not None:
+            self._base_ids[base.present] = base.ids
+            self._base_usable[base.present] = _usable(base, condemned)
+
+    def keep_same(self, positions: Positions, ids: Ids) -> npt.NDArray[np.bool_]:
+        """Keep the cells whose chunk the base has in the same place; return bool[n]: which."""
+        same = self._base_usable[positions] & ids_equal(ids, self._base_ids[positions])
+        self._kept[positions[same]] = True
+        return same
+
+    def refer(self, positions: Positions, ids: Ids, slots: Slots) -> None:
+        """Say in which slot of which frame the chunks of cells are, or will be."""
+        self._ids[positions] = ids
+        self._serial[positions] = slots.serial
+        self._slot[positions] = slots.slot
+
+    def place(self, serials: Positions, places: npt.NDArray[np.void]) -> None:
+        """Say where frames lie: PLACE[n], one for each serial."""
+        self._known.append((serials, places))
+
+    @property
+    def is_unchanged(self) -> bool:
+        """Whether it says exactly what the base's leaf says."""
+        if (self._serial >= 0).any():
+            return False
+        return self.base is None or bool(np.array_equal(self._kept, self.base.present))
+
+    def finish(self) -> Leaf | None:
+        """Return the leaf, None when every cell is zero."""
+        stored = self._serial >= 0
+        present = stored | self._kept
+        if not present.any():
+            return None
+        places, frame, slot = self._tables(stored)
+        if self.base is not None:
+            self._ids[self._kept] = self._base_ids[self._kept]
+        used, frame = np.unique(frame[present], return_inverse=True)
+        return Leaf(
+            chunk_size_bytes=self._chunk,
+            first_cell=self.index * FAN_OUT,
+            places=places[used],
+            present=present,
+            ids=self._ids[present],
+            frame=frame.astype(np.uint16),
+            slot=slot[present],
+        )
+
+    def _tables(
+        self, stored: npt.NDArray[np.bool_]
+    ) -> tuple[npt.NDArray[np.void], Positions, npt.NDArray[np.uint8]]:
+        """Return PLACE[f] and, for each of the 1024 cells, its row in it and its slot."""
+        places = [np.zeros(0, PLACE)]
+        frame, slot = np.zeros(FAN_OUT, np.int64), self._slot.copy()
+        count = 0
+        if self.base is not None:
+            places.append(self.base.places)
+            count = len(self.base.places)
+            base_frame, base_slot = np.zeros(FAN_OUT, np.int64), np.zeros(FAN_OUT, np.uint8)
+            base_frame[self.base.present] = self.base.frame
+            base_slot[self.base.present] = self.base.slot
+            frame[self._kept], slot[self._kept] = base_frame[self._kept], base_slot[self._kept]
+        if stored.any():
+            serials = np.concatenate([serial for serial, _ in self._known])
+            places += [rows for _, rows in self._known]
+            order = np.argsort(serials, kind="stable")
+            wanted = self._serial[stored]
+            at = order[np.searchsorted(serials[order], wanted)]
+            if not np.array_equal(serials[at], wanted):
+                raise AssertionError("a frame was referred to and never placed")
+            frame[stored] = count + at
+        return np.concatenate(places), frame, slot
+
+
+def _usable(base: Leaf, condemned: Set[bytes]) -> npt.NDArray[np.bool_]:
+    """Return bool[c]: which of the base's cells lie in packs that are not condemned."""
+    if not condemned:
+        return np.ones(len(base.ids), np.bool_)
+    good = np.array([bytes(pack) not in condemned for pack in base.places["pack"]], np.bool_)
+    usable: npt.NDArray[np.bool_] = good[base.frame]
+    return usable

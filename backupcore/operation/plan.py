@@ -1,0 +1,77 @@
+"""What a backup reads: leaf by leaf, the cells that may hold data, cut into slabs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from backupcore.extents import cells_of
+from backupcore.model import Grid
+from backupcore.repository.map import FAN_OUT
+from backupcore.repository.tree import TreeReader
+from backupcore.volume import Volume
+
+__all__ = ["LeafPlan", "Slab", "plan_leaves"]
+
+Cells = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Slab:
+    """Cells of one leaf that are read and worked on at once, one after another in memory.
+
+    cells: int64[n], ascending. length: their bytes; only the volume's last cell may be short.
+    """
+
+    cells: Cells
+    length: int
+
+    def runs(self) -> Iterator[tuple[int, int]]:
+        """Yield (position of the first, count) of every run of neighbouring cells."""
+        breaks = np.flatnonzero(np.diff(self.cells) != 1) + 1
+        edges = [0, *breaks.tolist(), len(self.cells)]
+        for start, end in pairwise(edges):
+            yield start, end - start
+
+
+@dataclass(frozen=True, slots=True)
+class LeafPlan:
+    """One leaf to be made: what is read is in its slabs, every other cell is zero."""
+
+    index: int
+    slabs: tuple[Slab, ...]
+
+
+def plan_leaves(
+    volume: Volume, base: TreeReader, grid: Grid, slab_size_bytes: int
+) -> Iterator[LeafPlan]:
+    """Yield, in volume order, every leaf that holds data or held some in the base.
+
+    Asks the volume for its extents window by window (64 GiB with 64 KiB chunks), so memory does
+    not grow with the volume.
+    """
+    chunk = grid.chunk_size_bytes
+    window_length = chunk * FAN_OUT * FAN_OUT
+    slab_cells = max(1, slab_size_bytes // chunk)
+    for window, offset in enumerate(range(0, volume.size_bytes, window_length)):
+        length = min(window_length, volume.size_bytes - offset)
+        first_cell = window * FAN_OUT * FAN_OUT
+        touched = cells_of(volume.extents(offset, length), chunk, first_cell, FAN_OUT * FAN_OUT)
+        by_leaf = touched.reshape(FAN_OUT, FAN_OUT)
+        known = base.node(1, window).rows["stored_length"] > 0
+        for position in np.flatnonzero(by_leaf.any(axis=1) | known).tolist():
+            index = window * FAN_OUT + position
+            cells = np.flatnonzero(by_leaf[position]) + index * FAN_OUT
+            slabs = _cut(cells.astype(np.int64), slab_cells, chunk, volume.size_bytes)
+            yield LeafPlan(index, tuple(slabs))
+
+
+def _cut(cells: Cells, slab_cells: int, chunk: int, size_bytes: int) -> Iterator[Slab]:
+    for start in range(0, len(cells), slab_cells):
+        part = cells[start : start + slab_cells]
+        short = max(0, (int(part[-1]) + 1) * chunk - size_bytes)
+        yield Slab(part, len(part) * chunk - short)

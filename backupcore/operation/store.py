@@ -1,0 +1,280 @@
+"""What becomes of each chunk on its way out: kept from the base, referred to, or stored anew."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from backupcore.config import SelfCheck
+from backupcore.model import ByteArray, Grid, Ids, PackId, Progress, ProgressCallback, Sums
+from backupcore.operation.adopt import Inventory, match
+from backupcore.operation.cell import LeafDraft
+from backupcore.operation.claim import Claims, Slots
+from backupcore.operation.plan import LeafPlan, Slab
+from backupcore.operation.slab import NewFrame, Sealer, SlabFacts, read_slab
+from backupcore.repository import Repository
+from backupcore.repository.control import Domain
+from backupcore.repository.key import DATA, MAP, PackKind, pack_reference
+from backupcore.repository.map import FAN_OUT
+from backupcore.repository.pack import StoredFrame
+from backupcore.repository.session import Session
+from backupcore.repository.tree import Root, TreeReader, TreeWriter
+from backupcore.repository.writer import FullPack, PackWriter
+from backupcore.volume import Volume
+
+__all__ = ["StoreSettings", "Storing"]
+
+_REPORT_EVERY_S = 0.2
+
+Positions = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSettings:
+    """How chunks are cut, named and packed."""
+
+    grid: Grid
+    level: int
+    domain: Domain
+    volume_tag: str
+    self_check: SelfCheck
+    pack_size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Decided:
+    """What was decided of one slab, until its frames are in a pack."""
+
+    draft: LeafDraft
+    first_serial: int
+    claimed: Positions
+
+
+class Storing:
+    """The stations of a backup's pipeline; its state belongs to the coordinating thread.
+
+    base: reads the base's map, an empty one for a full backup. root: of the new map, once
+    finished.
+    """
+
+    def __init__(
+        self,
+        volume: Volume,
+        repository: Repository,
+        session: Session,
+        base: TreeReader,
+        *,
+        settings: StoreSettings,
+        upload: Callable[[FullPack], None],
+        progress: ProgressCallback | None,
+    ) -> None:
+        self._volume = volume
+        self._driver = repository.driver
+        self._clock = repository.runtime.clock
+        self._session = session
+        self._base = base
+        self._grid = settings.grid
+        self._id_key = settings.domain.id_key
+        self._sealer = Sealer(self._grid, self._id_key, settings.level, settings.self_check)
+        self._upload_pack = upload
+        self._progress = progress
+        self._reported_s = self._clock.monotonic()
+        self._claims = Claims()
+        self._inventory: Inventory | None = None
+        self._drafts: dict[int, LeafDraft] = {}
+        self._decided: deque[_Decided] = deque()
+        self._condemned_data = _references(DATA, session.condemned)
+        self._condemned_maps = _references(MAP, session.condemned)
+        self._writer = _open_writer(repository, session, settings, self._upload)
+        self._tree = TreeWriter(
+            base,
+            self._grid.cell_count(volume.size_bytes),
+            self._grid.chunk_size_bytes,
+            emit=self._writer.add_map_item,
+            condemned=self._condemned_maps,
+        )
+        self.root: Root | None = None
+        self._done_bytes = self._read_bytes = self._new_bytes = self._stored_bytes = 0
+        self._chunk_count = self._object_count = 0
+
+    def adopt_packs(self) -> None:
+        """Use what an earlier process of this session has stored."""
+        self._inventory = Inventory(self._driver, self._session.id)
+
+    def read(self, slab: Slab, buffer: ByteArray) -> SlabFacts:
+        """Fill the buffer and name its chunks."""
+        return read_slab(self._volume, slab, buffer, self._grid, self._id_key)
+
+    def decide(self, leaf: LeafPlan, slab: Slab, facts: SlabFacts) -> list[NewFrame]:
+        """Keep, refer or store: return the frames to be made of what is new."""
+        self._read_bytes += slab.length
+        draft = self._draft(leaf.index)
+        nonzero = np.flatnonzero(facts.nonzero)
+        same = draft.keep_same(slab.cells[nonzero] % FAN_OUT, facts.ids[nonzero])
+        rest = nonzero[~same]
+        if self._inventory is not None:
+            rest = self._refer_to_adopted(draft, slab, facts.ids, rest)
+        rest, claimed = self._refer_to_claimed(draft, slab, facts.ids, rest)
+        frames, first_serial = self._store_anew(draft, slab, facts.ids, rest)
+        self._decided.append(_Decided(draft, first_serial, claimed))
+        return frames
+
+    def seal(
+        self, slab: Slab, buffer: ByteArray, facts: SlabFacts, frames: list[NewFrame]
+    ) -> list[StoredFrame]:
+        """Make the frames."""
+        return self._sealer.seal(slab, buffer, facts.ids, frames)
+
+    def append(self, leaf: LeafPlan, slab: Slab, frames: list[StoredFrame]) -> None:
+        """Put a slab's frames into packs and tell its leaf where everything lies."""
+        decided = self._decided.popleft()
+        places = self._writer.add_frames(frames)
+        self._claims.place(decided.first_serial, places)
+        serials = decided.first_serial + np.arange(len(frames))
+        decided.draft.place(serials, places)
+        decided.draft.place(decided.claimed, self._claims.places(decided.claimed))
+        self._new_bytes += sum(frame.frame.plain_length for frame in frames)
+        self._stored_bytes += sum(frame.frame.stored_length for frame in frames)
+        self._chunk_count += sum(len(frame.cells) for frame in frames)
+        self._done_bytes = int(slab.cells[-1] + 1) * self._grid.chunk_size_bytes
+
+    def finish_leaf(self, leaf: LeafPlan) -> None:
+        """Inherit the leaf when it is as it was, else put it."""
+        draft = self._draft(leaf.index)
+        del self._drafts[leaf.index]
+        is_condemned = bytes(self._base.row(0, leaf.index)["pack"]) in self._condemned_maps
+        if not draft.is_unchanged or is_condemned:
+            self._tree.put_leaf(leaf.index, draft.finish(), draft.base)
+
+    def finish(self) -> None:
+        """Close the map and every pack."""
+        self.root = self._tree.finish()
+        self._writer.finish()
+        self._done_bytes = self._volume.size_bytes
+
+    def tick(self) -> None:
+        """Renew the lease and report, when it is time."""
+        self._session.keep_alive()
+        now_s = self._clock.monotonic()
+        if self._progress is not None and now_s - self._reported_s >= _REPORT_EVERY_S:
+            self._reported_s = now_s
+            self.report()
+
+    def report(self) -> None:
+        """Tell how far it is."""
+        if self._progress is not None:
+            size = self._volume.size_bytes
+            self._progress(
+                Progress(
+                    done_bytes=min(self._done_bytes, size),
+                    total_bytes=size,
+                    read_bytes=self._read_bytes,
+                    new_bytes=self._new_bytes,
+                    stored_bytes=self._stored_bytes,
+                )
+            )
+
+    def sums(self, stored_bytes: int, duration_ms: int) -> Sums:
+        """Return what it cost, given the bytes of all packs put and how long it took."""
+        data_bytes = int(self.root.row["logical_bytes"]) if self.root else 0
+        return Sums(
+            read_bytes=self._read_bytes,
+            zero_bytes=self._volume.size_bytes - data_bytes,
+            new_bytes=self._new_bytes,
+            stored_bytes=stored_bytes,
+            chunk_count=self._chunk_count,
+            object_count=self._object_count,
+            duration_ms=duration_ms,
+        )
+
+    def _draft(self, index: int) -> LeafDraft:
+        if index not in self._drafts:
+            self._drafts[index] = LeafDraft(
+                index, self._grid.chunk_size_bytes, self._base.leaf(index), self._condemned_data
+            )
+        return self._drafts[index]
+
+    def _refer_to_adopted(
+        self, draft: LeafDraft, slab: Slab, ids: Ids, rest: Positions
+    ) -> Positions:
+        """Refer to chunks this session has stored already; return the others."""
+        stored_packs = self._inventory.of_leaf(draft.index) if self._inventory else []
+        for stored in stored_packs:
+            slots = match(stored, slab.cells[rest], ids[rest])
+            hit = slots.serial >= 0
+            if hit.any():
+                rows, row = np.unique(slots.serial[hit], return_inverse=True)
+                first = self._claims.take_serials(len(rows))
+                self._claims.place(first, stored.places[rows])
+                draft.place(first + np.arange(len(rows)), stored.places[rows])
+                found = Slots(first + row, slots.slot[hit])
+                draft.refer(slab.cells[rest[hit]] % FAN_OUT, ids[rest[hit]], found)
+                self._claims.remember(ids[rest[hit]], found)
+                rest = rest[~hit]
+        return rest
+
+    def _refer_to_claimed(
+        self, draft: LeafDraft, slab: Slab, ids: Ids, rest: Positions
+    ) -> tuple[Positions, Positions]:
+        """Refer to chunks stored a little while ago; return the others, and the frames' serials."""
+        slots = self._claims.find(ids[rest])
+        hit = slots.serial >= 0
+        found = Slots(slots.serial[hit], slots.slot[hit])
+        draft.refer(slab.cells[rest[hit]] % FAN_OUT, ids[rest[hit]], found)
+        return rest[~hit], np.unique(found.serial)
+
+    def _store_anew(
+        self, draft: LeafDraft, slab: Slab, ids: Ids, rest: Positions
+    ) -> tuple[list[NewFrame], int]:
+        """Cut what is new into frames, each chunk once; return them and their first serial."""
+        first_of_each = self._claims.first_of_each(ids[rest])
+        is_first = first_of_each == np.arange(len(rest))
+        new = rest[is_first]
+        slot_count = self._grid.frame_size_bytes // self._grid.chunk_size_bytes
+        frame_count = -(-len(new) // slot_count)
+        first_serial = self._claims.take_serials(frame_count)
+        order = (np.cumsum(is_first) - 1)[first_of_each]
+        slots = Slots(first_serial + order // slot_count, (order % slot_count).astype(np.uint8))
+        draft.refer(slab.cells[rest] % FAN_OUT, ids[rest], slots)
+        self._claims.remember(ids[rest], slots)
+        frames = [
+            NewFrame(new[number * slot_count : (number + 1) * slot_count], label)
+            for number, label in enumerate(self._writer.take_labels(frame_count))
+        ]
+        return frames, first_serial
+
+    def _upload(self, full: FullPack) -> None:
+        self._object_count += full.is_data
+        self._upload_pack(full)
+
+
+def _open_writer(
+    repository: Repository,
+    session: Session,
+    settings: StoreSettings,
+    upload: Callable[[FullPack], None],
+) -> PackWriter:
+    header = {
+        "repository_id": repository.config.repository_id,
+        "domain_id": settings.domain.domain_id,
+        "session_id": session.id,
+        "writer_id": session.writer_id,
+        "volume_tag": settings.volume_tag,
+    }
+    return PackWriter(
+        header,
+        {"chunk_size_bytes": settings.grid.chunk_size_bytes},
+        level=settings.level,
+        upload=upload,
+        pack_size_bytes=settings.pack_size_bytes,
+    )
+
+
+def _references(kind: PackKind, condemned: Iterable[PackId]) -> frozenset[bytes]:
+    """Return the 36 bytes by which maps refer to the packs of one kind."""
+    chosen = (pack_reference(key) for key in condemned if key.startswith(f"{kind.folder}/"))
+    return frozenset(reference for reference in chosen if reference is not None)

@@ -1,0 +1,256 @@
+"""A repository: one place that holds packs, maps and registers, behind a driver.
+
+Everything that is read is checked; everything that is listed is asked of the store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from backupcore.driver import Driver, Role
+from backupcore.driver.layer import ReadOnly
+from backupcore.driver.pace import Retrying
+from backupcore.driver.registry import open_driver
+from backupcore.errors import (
+    BackupMissing,
+    ManifestDamaged,
+    ObjectExists,
+    ObjectMissing,
+    Refused,
+    RepositoryMissing,
+    Unsupported,
+)
+from backupcore.model import BackupId, Grid
+from backupcore.repository.cache import Cache
+from backupcore.repository.control import Config, Domain, Lease, SessionKind
+from backupcore.repository.key import CONFIG, RegisterName, domain_key, volume_tag
+from backupcore.repository.manifest import Manifest
+from backupcore.repository.register import History, Registers
+from backupcore.repository.session import Session, find_abandoned
+from backupcore.repository.tree import TreeReader
+from backupcore.runtime import Runtime, StopFlag
+from backupcore.url import Url
+
+__all__ = ["DEFAULT_LEVEL", "Repository", "create_repository", "open_repository"]
+
+DEFAULT_LEVEL = 1
+
+
+class Repository:
+    """An open repository; close it, or use it in a `with` statement.
+
+    driver: every call of it is repeated for a while when the store is unavailable.
+    """
+
+    def __init__(
+        self, driver: Driver, config: Config, *, runtime: Runtime, cache: Cache | None, url: str
+    ) -> None:
+        self.driver = driver
+        self.config = config
+        self.runtime = runtime
+        self.url = url
+        self.registers = Registers(driver, runtime, cache)
+        self._cache = cache
+        self._domains: dict[str, Domain] = {}
+
+    def domain(self, domain_id: str | None = None) -> Domain:
+        """Return a domain, the default one unless another is named.
+
+        Raises: ManifestDamaged when it is missing or damaged.
+        """
+        wanted = domain_id or self.config.domain_id
+        if wanted not in self._domains:
+            key = domain_key(wanted)
+            try:
+                self._domains[wanted] = Domain.open(self.driver.get(key), key)
+            except ObjectMissing as error:
+                raise ManifestDamaged(f"{key} is missing: restore it from a replica") from error
+        return self._domains[wanted]
+
+    def tree(self, manifest: Manifest) -> TreeReader:
+        """Return a reader of a backup's map."""
+        grid = manifest.backup.grid
+        return TreeReader(self.driver, manifest.root, grid.chunk_size_bytes, cache=self._cache)
+
+    def manifests(self, volume_id: str | None = None) -> Iterator[Manifest]:
+        """Yield every backup there is, of one volume or of all, oldest first.
+
+        Raises: ManifestDamaged, Unsupported.
+        """
+        tag = volume_tag(volume_id, self.domain().id_key) if volume_id is not None else None
+        found = [self.registers.manifest(history) for history in self.registers.histories(tag)]
+        committed = (manifest for manifest in found if manifest is not None)
+        yield from sorted(committed, key=lambda manifest: manifest.backup.committed_at)
+
+    def history(self, backup: str, volume_id: str | None = None) -> History:
+        """Return the registers of the one backup that a text means.
+
+        backup: a backup id, the unambiguous beginning of one, or `latest`, which without a
+        volume id means the latest of the only volume. Deleted backups are not meant.
+        Raises: BackupMissing, Refused when it is ambiguous.
+        """
+        if backup == "latest":
+            return self._latest(volume_id)
+        if not backup or set(backup) - set("0123456789abcdef-"):
+            raise BackupMissing(f"{backup!r} is no backup id, no beginning of one and not `latest`")
+        found = [
+            history
+            for history in self.registers.histories()
+            if history.backup_id.startswith(backup) and self.registers.manifest(history)
+        ]
+        if not found:
+            raise BackupMissing(f"no backup's id begins with {backup}: see `backupcore list`")
+        if len(found) > 1:
+            raise Refused(f"{len(found)} backups' ids begin with {backup}: give more of it")
+        return found[0]
+
+    def manifest(self, backup: str, volume_id: str | None = None) -> Manifest:
+        """Return the manifest of the one backup that a text means. Raises as `history`."""
+        manifest = self.registers.manifest(self.history(backup, volume_id))
+        if manifest is None:
+            raise BackupMissing(f"backup {backup} was deleted meanwhile")
+        return manifest
+
+    def open_session(
+        self,
+        kind: SessionKind,
+        register: RegisterName | None,
+        *,
+        domain_id: str,
+        chunk_size_bytes: int,
+    ) -> Session:
+        """Start a session: its lease is put, then the tombs are read."""
+        return Session.open(
+            self.driver, self.registers, self.runtime, kind=kind, register=register,
+            domain_id=domain_id, chunk_size_bytes=chunk_size_bytes,
+        )  # fmt: skip
+
+    def resume_session(self, abandoned: Lease) -> Session:
+        """Go on with a session that nobody works at."""
+        return Session.resume(self.driver, self.registers, self.runtime, abandoned)
+
+    def abandoned_backups(self, tag: str) -> list[Lease]:
+        """Return the sessions of a volume that can be resumed, newest first."""
+        return find_abandoned(self.driver, self.registers, SessionKind.BACKUP, tag)
+
+    def require_writable(self) -> None:
+        """Raise Unsupported when this release must not write here."""
+        if not self.config.is_writable:
+            names = ", ".join(self.config.features_to_write)
+            raise Unsupported(
+                f"{self.url}: writing needs to know {names}, which this release does not: "
+                "it can list, verify and restore; use a newer one to write"
+            )
+
+    def close(self) -> None:
+        """Release the driver."""
+        self.driver.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _latest(self, volume_id: str | None) -> History:
+        manifests = list(self.manifests(volume_id))
+        if not manifests:
+            whose = f"of volume {volume_id}" if volume_id is not None else "in this repository"
+            raise BackupMissing(f"there is no backup {whose}")
+        volumes = {manifest.backup.volume_id for manifest in manifests}
+        if len(volumes) > 1:
+            raise Refused(f"the repository holds {len(volumes)} volumes: say which: --volume-id")
+        latest = manifests[-1].backup
+        tag = volume_tag(latest.volume_id, self.domain(latest.domain_id).id_key)
+        return self.registers.history(tag, BackupId(latest.id))
+
+
+def create_repository(
+    url: str | Url,
+    *,
+    grid: Grid | None = None,
+    level: int = DEFAULT_LEVEL,
+    create_container: bool = False,
+    runtime: Runtime | None = None,
+) -> Repository:
+    """Make a new repository at a URL and open it.
+
+    grid, level: defaults of its backups. create_container: whether the driver may create what
+    the URL names. Raises: Refused when there is one already, StoreError.
+    """
+    runtime = runtime or Runtime()
+    parsed = _parse(url)
+    if create_container:
+        parsed = replace(parsed, options={**parsed.options, "create_container": "yes"})
+    driver: Driver = Retrying(open_driver(parsed), runtime=runtime)
+    domain = Domain(runtime.new_id(), runtime.random_bytes(32))
+    config = Config(
+        repository_id=runtime.new_id(),
+        created_at=runtime.clock.now(),
+        domain_id=domain.domain_id,
+        grid=grid or Grid(),
+        level=level,
+        registry="store" if driver.capabilities.conditional_put else "catalog",
+    )
+    try:
+        if any(True for _ in driver.list(CONFIG)):
+            raise ObjectExists(CONFIG)
+        driver.put(domain_key(domain.domain_id), domain.seal(), role=Role.CONTROL)
+        driver.put(CONFIG, config.seal(), if_absent=True, role=Role.CONTROL)
+    except ObjectExists as error:
+        driver.close()
+        raise Refused(f"{_parse(url)}: there is a repository already") from error
+    except BaseException:
+        driver.close()
+        raise
+    return Repository(driver, config, runtime=runtime, cache=None, url=str(parsed))
+
+
+def open_repository(
+    url: str | Url,
+    *,
+    read_only: bool = False,
+    cache_folder: Path | None = None,
+    runtime: Runtime | None = None,
+    layers: Callable[[Driver], Driver] | None = None,
+    stop: StopFlag | None = None,
+) -> Repository:
+    """Open the repository at a URL.
+
+    read_only: whether nothing may be written, a lease neither. cache_folder: where immutable
+    objects are kept between runs, None for nowhere. layers: wraps the driver, below the retries.
+    stop: ends waiting for an unavailable store.
+    Raises: RepositoryMissing, Unsupported when it needs a newer release, StoreError.
+    """
+    runtime = runtime or Runtime()
+    opened = open_driver(url, read_only=read_only)
+    driver: Driver = Retrying(layers(opened) if layers else opened, runtime=runtime, stop=stop)
+    try:
+        config = Config.open(driver.get(CONFIG))
+    except ObjectMissing as error:
+        driver.close()
+        raise RepositoryMissing(
+            f"{_parse(url)}: there is no repository: make one with `backupcore init`"
+        ) from error
+    except BaseException:
+        driver.close()
+        raise
+    if not config.is_writable:
+        driver = ReadOnly(driver)
+    cache = None
+    if cache_folder is not None:
+        cache = Cache(cache_folder, config.repository_id, random_bytes=runtime.random_bytes)
+    return Repository(driver, config, runtime=runtime, cache=cache, url=str(_parse(url)))
+
+
+def _parse(url: str | Url) -> Url:
+    return Url.parse(url, default_scheme="posix") if isinstance(url, str) else url

@@ -1,0 +1,132 @@
+"""The conformance kit for storage drivers, for authors (pytest) and operators (no pytest).
+
+    class TestMine(DriverConformance):
+        @pytest.fixture
+        def driver(self):
+            with open_driver("mine:…") as driver:
+                yield driver
+
+    for result in run_promises(lambda: open_driver("mine:…"), "kit"):
+        print(result.outcome, result.name, result.detail)
+
+The promises are the functions of `promise_object` and `promise_store`. Each works below a prefix
+of its own and removes what it stored, so the kit may run on a store that holds other things.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from backupcore.driver import Driver, check_prefix
+from backupcore.runtime import SystemClock
+from backupcore.testing import promise_object, promise_store
+from backupcore.testing.bench import Bench, Promise, promises_of
+
+if TYPE_CHECKING:
+    import pytest
+
+__all__ = ["PROMISES", "DriverConformance", "Outcome", "PromiseResult", "run_promises"]
+
+LIST_COUNT = 10_000
+PROMISES = (*promises_of(promise_object), *promises_of(promise_store))
+
+
+class Outcome(StrEnum):
+    """What became of a promise."""
+
+    KEPT = "kept"
+    BROKEN = "broken"
+    NOT_CLAIMED = "not claimed"
+
+
+@dataclass(frozen=True, slots=True)
+class PromiseResult:
+    """One promise tried: why it matters to a backup, and what was seen."""
+
+    name: str
+    why: str
+    outcome: Outcome
+    detail: str
+    duration_s: float
+
+
+def run_promises(
+    open_driver: Callable[[], Driver],
+    prefix: str = "",
+    *,
+    promises: Sequence[Promise] = PROMISES,
+    list_count: int = LIST_COUNT,
+) -> Iterator[PromiseResult]:
+    """Try one promise after the other on a live store and yield what became of each.
+
+    open_driver: opens a connection; each promise gets two of its own.
+    prefix: where to work; nothing outside is touched. list_count: objects in the long listing.
+    """
+    place = _place(prefix)
+    clock = SystemClock()
+    for promise in promises:
+        started = clock.monotonic()
+        outcome, detail = _try_promise(promise, open_driver, place, list_count)
+        duration_s = clock.monotonic() - started
+        yield PromiseResult(promise.name, promise.why, outcome, detail, duration_s)
+
+
+def _try_promise(
+    promise: Promise, open_driver: Callable[[], Driver], place: str, list_count: int
+) -> tuple[Outcome, str]:
+    try:
+        with open_driver() as driver, open_driver() as second:
+            bench = Bench(driver, second, f"{place}{promise.name}/", list_count)
+            unclaimed = promise.unclaimed(bench)
+            if unclaimed:
+                return Outcome.NOT_CLAIMED, unclaimed
+            promise.prove(bench)
+    except Exception as error:  # noqa: BLE001 - a promise breaks in any way a plugin can fail
+        return Outcome.BROKEN, f"{type(error).__name__}: {error}"
+    return Outcome.KEPT, ""
+
+
+def _place(prefix: str) -> str:
+    """Return a new place below the prefix, so that runs do not meet each other's leftovers."""
+    above = f"{prefix.rstrip('/')}/" if prefix.rstrip("/") else ""
+    return check_prefix(f"{above}kit-{secrets.token_hex(8)}/")
+
+
+class DriverConformance:
+    """Subclass it as `Test…` and give it a fixture `driver`: every promise becomes a test.
+
+    A fixture `second_driver`, another connection to the same store, lets more be tested.
+    list_count: objects in the long listing; lower it for a slow store. prefix: where to work.
+    """
+
+    list_count = LIST_COUNT
+    prefix = ""
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """Make one test of each promise."""
+        if "promise" in metafunc.fixturenames:
+            metafunc.parametrize("promise", PROMISES, ids=[promise.name for promise in PROMISES])
+
+    def test_promise(
+        self, promise: Promise, driver: Driver, request: pytest.FixtureRequest
+    ) -> None:
+        """A driver keeps what it promises; the failure says why that matters."""
+        import pytest  # noqa: PLC0415 - extra `test`; operators run the promises without it
+
+        try:
+            second = request.getfixturevalue("second_driver")
+        except pytest.FixtureLookupError:
+            second = driver
+        bench = Bench(driver, second, f"{_place(self.prefix)}{promise.name}/", self.list_count)
+        unclaimed = promise.unclaimed(bench)
+        if unclaimed:
+            pytest.skip(f"not claimed: {unclaimed}")
+        try:
+            promise.prove(bench)
+        except Exception as error:
+            error.add_note(f"why it matters: {promise.why}")
+            raise

@@ -1,0 +1,245 @@
+"""Directories below the root, reached by descriptors only, one name at a time.
+
+No path is ever resolved by the kernel as a whole, so a symbolic link planted inside the store is
+met here, and refused, instead of being followed out of it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import threading
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+
+from backupcore.driver import ObjectInfo, is_key
+from backupcore.errors import AccessDenied, StoreError
+from backupcore_posix.temporary import sweep
+
+__all__ = ["Tree", "info_of", "open_object", "remove_object", "walk"]
+
+TEMPORARY = ".temporary"
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+# O_NONBLOCK: a planted pipe must not hang the reader; it changes nothing for files
+_OBJECT = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+class Tree:
+    """A root directory; its descriptor is held from first use on."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+        self._descriptor: int | None = None
+        self._finalizer: weakref.finalize[[int], Tree] | None = None
+        self._is_prepared = False
+
+    def prepare(self) -> None:
+        """Make the root, once, ready for puts: it exists, durably, without dead temporaries."""
+        with self._lock:
+            if self._is_prepared:
+                return
+            self._anchor()
+            with self._open_directory("", create=False) as here:
+                drafts = _enter(here, TEMPORARY, create=True)
+                try:
+                    sweep(drafts)
+                finally:
+                    os.close(drafts)
+            self._is_prepared = True
+
+    @contextmanager
+    def drafts(self) -> Iterator[int]:
+        """Open the directory of temporary files."""
+        with self.directory("") as here:
+            descriptor = _enter(here, TEMPORARY, create=True)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    @contextmanager
+    def directory(self, path: str, *, create: bool = False) -> Iterator[int]:
+        """Open a directory below the root by its slash-separated names, the root itself by "".
+
+        create: make what is missing.
+        Raises: FileNotFoundError, NotADirectoryError, AccessDenied (a symbolic link).
+        """
+        with self._lock:
+            self._open_root()
+        with self._open_directory(path, create=create) as here:
+            yield here
+
+    def make_durable(self, path: str) -> None:
+        """Sync a directory and all above it up to the root, whoever made them.
+
+        Their maker may be another writer, killed or not yet so far. Needs an object in the
+        directory, which keeps it from being removed; when it is gone nothing is to be kept.
+        """
+        names = path.split("/") if path else []
+        with suppress(FileNotFoundError):
+            for depth in range(len(names), -1, -1):
+                with self.directory("/".join(names[:depth])) as here:
+                    synchronize(here)
+
+    def settle(self, path: str) -> None:
+        """Remove a directory and its parents as far as they are empty, durably."""
+        names = path.split("/") if path else []
+        while True:
+            try:
+                with self.directory("/".join(names[:-1])) as here:
+                    if names:
+                        os.rmdir(names[-1], dir_fd=here)
+            except FileNotFoundError:
+                pass
+            except OSError:
+                break  # not empty, or not ours to remove: an empty directory harms nobody
+            if not names:
+                break
+            names.pop()
+        with suppress(FileNotFoundError), self.directory("/".join(names)) as here:
+            synchronize(here)
+
+    def close(self) -> None:
+        """Let go of the root."""
+        with self._lock:
+            if self._finalizer is not None:
+                self._finalizer()
+            self._descriptor = self._finalizer = None
+
+    def _anchor(self) -> None:
+        """Open the root, made when it is missing, and make its own name durable."""
+        try:
+            self._open_root()
+        except FileNotFoundError:
+            self._create_root()
+        with suppress(PermissionError):  # somebody else's directory holds the root's name
+            parent = os.open(os.path.dirname(self.path), _DIRECTORY)
+            try:
+                synchronize(parent)
+            finally:
+                os.close(parent)
+
+    def _create_root(self) -> None:
+        try:
+            os.mkdir(self.path, 0o700)
+        except FileExistsError:  # somebody was faster
+            self._open_root()
+        except FileNotFoundError as error:
+            raise StoreError(
+                f"{self.path}: its parent directory is missing: mount it or create it"
+            ) from error
+        else:
+            os.fchmod(self._open_root(), 0o700)
+
+    def _open_root(self) -> int:
+        if self._descriptor is None:
+            self._descriptor = os.open(self.path, _DIRECTORY)
+            self._finalizer = weakref.finalize(self, os.close, self._descriptor)
+        return self._descriptor
+
+    @contextmanager
+    def _open_directory(self, path: str, *, create: bool) -> Iterator[int]:
+        # a description of its own, for reading directories moves its position
+        here = os.open(".", _DIRECTORY, dir_fd=self._descriptor)
+        try:
+            for name in path.split("/") if path else ():
+                there = _enter(here, name, create=create)
+                os.close(here)
+                here = there
+            yield here
+        finally:
+            os.close(here)
+
+
+def synchronize(directory: int) -> None:
+    """Make the names in a directory durable."""
+    try:
+        os.fsync(directory)
+    except OSError as error:
+        # some file systems have nothing to sync in a directory and say so
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+
+
+def open_object(here: int, name: str) -> int:
+    """Open a regular file. Raises: FileNotFoundError, also for anything that is no file."""
+    try:
+        descriptor = os.open(name, _OBJECT, dir_fd=here)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise _link_refused(name) from error
+        if error.errno == errno.ENXIO:  # a socket, or a pipe without a reader
+            raise FileNotFoundError(errno.ENOENT, "no object", name) from error
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise FileNotFoundError(errno.ENOENT, "no object", name)
+    return descriptor
+
+
+def remove_object(here: int, name: str) -> bool:
+    """Remove a file's name; return whether there was one."""
+    try:
+        os.unlink(name, dir_fd=here)
+    except (FileNotFoundError, IsADirectoryError):
+        return False
+    return True
+
+
+def walk(here: int, path: str, beginning: str = "") -> Iterator[ObjectInfo]:
+    """Yield the objects of a directory whose names start so, and all below; path ends in a slash.
+
+    Names that are no keys belong to others (`lost+found`, `.snapshot`) and are passed over.
+    A directory is read whole before its first object is given out, so the caller may delete.
+    """
+    with os.scandir(here) as entries:
+        found = [item for item in entries if item.name.startswith(beginning) and is_key(item.name)]
+    for entry in found:
+        # what is gone by now was deleted, or replaced, since the directory was read
+        with suppress(FileNotFoundError, NotADirectoryError):
+            yield from _objects_of(here, entry, path + entry.name)
+
+
+def _objects_of(here: int, entry: os.DirEntry[str], key: str) -> Iterator[ObjectInfo]:
+    """Yield the object that an entry is, or all below when it is a directory."""
+    if entry.is_symlink():
+        raise _link_refused(key)
+    if entry.is_file(follow_symlinks=False):
+        yield info_of(key, entry.stat(follow_symlinks=False))
+    elif entry.is_dir(follow_symlinks=False):
+        there = _enter(here, entry.name, create=False)
+        try:
+            yield from walk(there, f"{key}/")
+        finally:
+            os.close(there)
+
+
+def info_of(key: str, status: os.stat_result) -> ObjectInfo:
+    """Return what a file's status says about the object in it."""
+    return ObjectInfo(key, status.st_size, datetime.fromtimestamp(status.st_mtime, UTC))
+
+
+def _enter(here: int, name: str, *, create: bool) -> int:
+    """Open a directory in a directory, made when it is missing and that is asked for."""
+    try:
+        return os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=here)
+    except FileNotFoundError:
+        if not create:
+            raise
+    except NotADirectoryError as error:
+        if stat.S_ISLNK(os.stat(name, dir_fd=here, follow_symlinks=False).st_mode):
+            raise _link_refused(name) from error
+        raise
+    with suppress(FileExistsError):  # somebody was faster
+        os.mkdir(name, 0o700, dir_fd=here)
+    there = os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=here)
+    os.fchmod(there, 0o700)
+    return there
+
+
+def _link_refused(name: str) -> AccessDenied:
+    return AccessDenied(f"{name}: a symbolic link inside the store is not followed: remove it")
