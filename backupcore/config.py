@@ -29,12 +29,14 @@ class Tuning:
 
     workers: threads that hash, compress and decode; with 0 everything runs in the caller, in a
     fixed order. readers: threads that read the volume. uploaders: packs on their way at once.
+    fetchers: threads of a restore or verification that get, decode and write.
     memory_bytes: of slabs and packs together, whatever the volume's size.
     """
 
     workers: int = field(default_factory=_cpu_count)
     readers: int = field(default_factory=_cpu_count)
     uploaders: int = 4
+    fetchers: int = 4
     memory_bytes: int = 160 * MIB
     slab_size_bytes: int = 8 * MIB
     pack_size_bytes: int = 32 * MIB
@@ -43,4 +45,4 @@ class Tuning:
     @classmethod
     def inline(cls) -> Tuning:
         """Return a tuning that starts no thread."""
-        return cls(workers=0, readers=0, uploaders=0)
+        return cls(workers=0, readers=0, uploaders=0, fetchers=0)

@@ -102,7 +102,14 @@ class PackDamaged(Damaged):
 
 
 class MapDamaged(Damaged):
-    """A leaf, a node or a map pack is missing or not what was written."""
+    """A leaf, a node or a map pack is missing or not what was written.
+
+    key: of the map pack.
+    """
+
+    def __init__(self, message: str, *, key: str) -> None:
+        super().__init__(message)
+        self.key = key
 
 
 class ManifestDamaged(Damaged):

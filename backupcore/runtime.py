@@ -11,17 +11,23 @@ import socket
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import ParamSpec, Protocol, TypeVar
 
+from backupcore.errors import Stopped
+
 __all__ = ["Clock", "Process", "Runtime", "StopFlag", "SystemClock", "open_pool"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
+R = TypeVar("R")
+
+LISTEN_S = 0.25  # the longest wait between two looks at a stop flag
 
 
 class StopFlag(Protocol):
@@ -122,6 +128,29 @@ def open_pool(thread_count: int, name: str) -> Executor:
     return ThreadPoolExecutor(thread_count, thread_name_prefix=name)
 
 
+def map_ordered(
+    pool: Executor, function: Callable[[T], R], items: Iterable[T], *, limit: int, stop: StopFlag
+) -> Iterator[R]:
+    """Yield what a function returns for each item, in their order, up to `limit` under way.
+
+    Raises: Stopped within a second of the flag, what the function raises.
+    """
+    under_way: deque[Future[R]] = deque()
+    for item in items:
+        if len(under_way) >= limit:
+            yield _result(under_way.popleft(), stop)
+        under_way.append(pool.submit(function, item))
+    while under_way:
+        yield _result(under_way.popleft(), stop)
+
+
+def _result(future: Future[R], stop: StopFlag) -> R:
+    while not stop.is_set():
+        if future.done() or wait([future], timeout=LISTEN_S).done:
+            return future.result()
+    raise Stopped("stopped before everything was done")
+
+
 @dataclass(frozen=True, slots=True)
 class Runtime:
     """What the core takes from the world, so that a test can own it."""
@@ -148,12 +177,18 @@ def _boot_id() -> str:
 
 
 def _scope() -> str:
-    """Return the machine's id and its process-number namespace, empty when either is unknown."""
+    """Return the machine's id and its process-number namespace, empty when either is unknown.
+
+    A machine without an id of its own is known by its boot, as long as that lasts.
+    """
     try:
-        machine_id = Path("/etc/machine-id").read_text(encoding="ascii").strip()
         namespace = os.readlink("/proc/self/ns/pid")
     except OSError:
         return ""
+    try:
+        machine_id = Path("/etc/machine-id").read_text(encoding="ascii").strip() or _boot_id()
+    except OSError:
+        machine_id = _boot_id()
     return f"{machine_id}/{namespace}" if machine_id else ""
 
 

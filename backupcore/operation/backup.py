@@ -16,9 +16,9 @@ import numpy as np
 from backupcore.config import Tuning
 from backupcore.errors import Refused, VolumeShrunk
 from backupcore.model import SIZE_BYTES_MAX, Backup, BackupId, Grid, ProgressCallback, Sums
-from backupcore.operation.pipeline import Pipeline
-from backupcore.operation.plan import plan_leaves
-from backupcore.operation.store import StoreSettings, Storing
+from backupcore.operation.ingest.pipeline import Pipeline
+from backupcore.operation.ingest.plan import plan_leaves
+from backupcore.operation.ingest.station import StoreSettings, Storing
 from backupcore.repository import Repository
 from backupcore.repository.control import Lease, SessionKind
 from backupcore.repository.key import parse_backup_id, volume_tag
@@ -31,7 +31,7 @@ from backupcore.repository.manifest import (
 )
 from backupcore.repository.map import null_row
 from backupcore.repository.session import Session
-from backupcore.repository.tree import Root, TreeReader
+from backupcore.repository.tree import Root
 from backupcore.runtime import StopFlag
 from backupcore.volume import Volume
 
@@ -189,9 +189,7 @@ class _Run:
     ) -> Manifest:
         """Store everything the manifest will refer to; return the manifest."""
         repository, volume = self._repository, self._volume
-        reader = TreeReader(repository.driver, None, self._grid.chunk_size_bytes, cache=None)
-        if base is not None:
-            reader = repository.tree(base)
+        reader = repository.tree(base, is_tolerant=True)
         pipeline = Pipeline(repository.driver, self._tuning, stop)
         storing = Storing(
             volume, repository, session, reader,

@@ -29,8 +29,8 @@ from backupcore.extents import (
     total_length,
 )
 from backupcore.model import Backup, BackupId, Progress, ProgressCallback
-from backupcore.operation.fetch import Fetch, Fetcher, FrameUse, plan_fetches
-from backupcore.operation.walk import Stretch, walk_leaves
+from backupcore.operation.retrieve.fetch import Fetch, Fetcher, FrameUse, plan_fetches
+from backupcore.operation.retrieve.walk import Stretch, walk_leaves
 from backupcore.repository import Repository
 from backupcore.repository.control import SessionKind
 from backupcore.repository.manifest import Manifest

@@ -71,10 +71,13 @@ class Repository:
                 raise ManifestDamaged(f"{key} is missing: restore it from a replica") from error
         return self._domains[wanted]
 
-    def tree(self, manifest: Manifest) -> TreeReader:
-        """Return a reader of a backup's map."""
-        grid = manifest.backup.grid
-        return TreeReader(self.driver, manifest.root, grid.chunk_size_bytes, cache=self._cache)
+    def tree(self, manifest: Manifest | None, *, is_tolerant: bool = False) -> TreeReader:
+        """Return a reader of a backup's map, of an empty one for None; see `TreeReader`."""
+        grid = manifest.backup.grid if manifest else self.config.grid
+        root = manifest.root if manifest else None
+        return TreeReader(
+            self.driver, root, grid.chunk_size_bytes, cache=self._cache, is_tolerant=is_tolerant
+        )
 
     def manifests(self, volume_id: str | None = None) -> Iterator[Manifest]:
         """Yield every backup there is, of one volume or of all, oldest first.

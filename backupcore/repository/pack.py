@@ -36,6 +36,7 @@ __all__ = [
     "StoredFrame",
     "footer_of_data",
     "footer_of_map",
+    "open_footer",
     "read_footer",
 ]
 
@@ -198,9 +199,14 @@ def read_footer(driver: Driver, key: PackId, size_bytes: int) -> bytearray:
         stored = tail[offset - start : offset - start + length]
         if offset < start:
             stored = driver.get(key, offset, length)
-        plain_length = int.from_bytes(stored[8:12], "little")
-        if plain_length > size_bytes * 64:  # a footer is mostly digests: it hardly shrinks
-            raise Damaged(f"footer claims {plain_length} bytes")
-        return FrameDecoder().decode(stored, plain_length)
+        return open_footer(stored, size_bytes)
     except Damaged as error:
         raise PackDamaged(f"{key}: footer is damaged: {error}: run verify") from error
+
+
+def open_footer(stored: Buffer, size_bytes: int) -> bytearray:
+    """Return the plain footer of a pack of a known size. Raises: Damaged."""
+    plain_length = int.from_bytes(stored[8:12], "little")
+    if plain_length > size_bytes * 64:  # a footer is mostly digests: it hardly shrinks
+        raise Damaged(f"footer claims {plain_length} bytes")
+    return FrameDecoder().decode(stored, plain_length)

@@ -72,6 +72,20 @@ class Registers:
             self._runtime.clock.sleep(_PAUSE_S)
         raise Unavailable(f"{name.key}: was put and cannot be read: try again later")
 
+    def delete(self, history: History) -> None:
+        """Make DELETED the state of a backup, whatever it was; done when it is already.
+
+        Nothing there yet: ABORTED first, so that no attempt under way can commit any more.
+        """
+        session_id = self._runtime.new_id()
+        while True:
+            register = self.state(history)
+            if register is not None and register.state is State.DELETED:
+                return
+            state = State.DELETED if history.numbers else State.ABORTED
+            self.put(history.next, state, session_id, {})
+            history = self.history(history.volume_tag, history.backup_id)
+
     def read(self, name: RegisterName) -> Register | None:
         """Return a register, None while it is undecided. Raises: ManifestDamaged, Unsupported."""
         try:

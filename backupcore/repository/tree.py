@@ -7,6 +7,7 @@ put anew.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Set
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
@@ -32,6 +33,8 @@ from backupcore.repository.map import (
 from backupcore.units import MIB
 
 __all__ = ["Root", "TreeReader", "TreeWriter", "is_null"]
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 PLAIN_LENGTH_MAX = 64 * MIB  # of a leaf or node; the largest ones have a pack of their own per cell
@@ -67,16 +70,24 @@ def is_null(row: Row) -> bool:
 class TreeReader:
     """Reads the map of one backup; owned by one thread.
 
-    root: None when the whole volume is zero. cache: get and put of stored items by digest.
+    root: None when the whole volume is zero. is_tolerant: whether a leaf or node that cannot be
+    read counts as zero, with a warning, so that a backup stores anew what it held.
     """
 
     def __init__(
-        self, driver: Driver, root: Root | None, chunk_size_bytes: int, *, cache: NodeCache | None
+        self,
+        driver: Driver,
+        root: Root | None,
+        chunk_size_bytes: int,
+        *,
+        cache: NodeCache | None,
+        is_tolerant: bool = False,
     ) -> None:
         self._driver = driver
         self._root = root
         self._chunk = chunk_size_bytes
         self._cache = cache
+        self._is_tolerant = is_tolerant
         self._decoder = FrameDecoder()
         self._nodes: dict[tuple[int, int], Node] = {}
         self._ahead: dict[bytes, bytes] = {}
@@ -112,8 +123,14 @@ class TreeReader:
         row = self.row(0, index)
         if is_null(row):
             return None
-        plain = self._open(row, 0, index)
-        return self._parse(lambda: Leaf.decode(plain, self._chunk, index * FAN_OUT), row, 0, index)
+        try:
+            plain = self._open(row, 0, index)
+            return self._parse(
+                lambda: Leaf.decode(plain, self._chunk, index * FAN_OUT), row, 0, index
+            )
+        except MapDamaged as error:
+            self._tolerate(error)
+            return None
 
     def _load(self, level: int, index: int) -> Node:
         first_cell = index * FAN_OUT ** (level + 1)
@@ -124,10 +141,19 @@ class TreeReader:
         row = self.row(level, index)
         if is_null(row):
             return Node.null(self._chunk, level, first_cell)
-        plain = self._open(row, level, index)
-        return self._parse(
-            lambda: Node.decode(plain, self._chunk, level, first_cell), row, level, index
-        )
+        try:
+            plain = self._open(row, level, index)
+            return self._parse(
+                lambda: Node.decode(plain, self._chunk, level, first_cell), row, level, index
+            )
+        except MapDamaged as error:
+            self._tolerate(error)
+            return Node.null(self._chunk, level, first_cell)
+
+    def _tolerate(self, error: MapDamaged) -> None:
+        if not self._is_tolerant:
+            raise error
+        log.warning("map is damaged; what it held is stored anew", extra={"reason": str(error)})
 
     def _above_root(self, root: Root, level: int) -> Node:
         """Return the node that a taller tree would have above the root."""
@@ -143,7 +169,7 @@ class TreeReader:
         """Return the plain bytes a row leads to, after comparing its digest."""
         length = int(row["plain_length"])
         if length > PLAIN_LENGTH_MAX:
-            raise MapDamaged(f"{self._where(row, level, index)} claims {length} bytes: run verify")
+            raise self._damaged(row, level, index, f"claims {length} bytes")
         stored = self._fetch(row, level, index)
         return self._parse(lambda: self._decoder.decode(stored, length), row, level, index)
 
@@ -161,7 +187,7 @@ class TreeReader:
         try:
             data = self._driver.get(key, start, length)
         except (ObjectMissing, ValueError) as error:
-            raise MapDamaged(f"{self._where(row, level, index)}: {error}: run verify") from error
+            raise self._damaged(row, level, index, f"cannot be read: {error}") from error
         self._ahead = {
             bytes(other["digest"]): data[int(other["offset"]) - start :][
                 : int(other["stored_length"])
@@ -170,9 +196,7 @@ class TreeReader:
         }
         stored = data[: int(row["stored_length"])]
         if digest(stored) != wanted:
-            raise MapDamaged(
-                f"{self._where(row, level, index)} is not what was written: run verify"
-            )
+            raise self._damaged(row, level, index, "is not what was written")
         if self._cache is not None and level:
             self._cache.put_node(wanted, stored)
         return stored
@@ -198,15 +222,16 @@ class TreeReader:
         try:
             return parse()
         except Damaged as error:
-            where = self._where(row, level, index)
-            raise MapDamaged(f"{where} is damaged: {error}: run verify") from error
+            raise self._damaged(row, level, index, f"is damaged: {error}") from error
 
-    def _where(self, row: Row, level: int, index: int) -> str:
+    def _damaged(self, row: Row, level: int, index: int, reason: str) -> MapDamaged:
         span = self._chunk * FAN_OUT ** (level + 1)
         name = "leaf" if level == 0 else f"node of level {level}"
-        return (
-            f"{name} of the extent {index * span}:{span} "
-            f"in {pack_id(MAP, bytes(row['pack']))} at {int(row['offset'])}"
+        key = pack_id(MAP, bytes(row["pack"]))
+        return MapDamaged(
+            f"{key}: {name} of the extent {index * span}:{span} at {int(row['offset'])} "
+            f"{reason}: run verify",
+            key=key,
         )
 
 
@@ -295,7 +320,7 @@ class TreeWriter:
         for lower in range(1, level + 1):
             self._close(lower)
         base = self._base.node(level, index)
-        node = replace(base, rows=base.rows.copy())
+        node = replace(base, chunk_size_bytes=self._chunk, rows=base.rows.copy())
         if level > 1:  # a shrunk volume ends before; below, whoever puts leaves sees to it
             span = FAN_OUT**level
             first = -(-(self._cell_count - node.first_cell) // span)

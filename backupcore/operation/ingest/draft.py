@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from backupcore.chunk.digest import ID_LENGTH, ids_equal
 from backupcore.model import Ids
-from backupcore.operation.claim import Slots
+from backupcore.operation.ingest.claim import Slots
 from backupcore.repository.map import FAN_OUT, Leaf
 from backupcore.repository.pack import PLACE
 

@@ -11,11 +11,11 @@ import numpy.typing as npt
 
 from backupcore.config import SelfCheck
 from backupcore.model import ByteArray, Grid, Ids, PackId, Progress, ProgressCallback, Sums
-from backupcore.operation.adopt import Inventory, match
-from backupcore.operation.cell import LeafDraft
-from backupcore.operation.claim import Claims, Slots
-from backupcore.operation.plan import LeafPlan, Slab
-from backupcore.operation.slab import NewFrame, Sealer, SlabFacts, read_slab
+from backupcore.operation.ingest.adopt import Inventory, match
+from backupcore.operation.ingest.draft import LeafDraft
+from backupcore.operation.ingest.claim import Claims, Slots
+from backupcore.operation.ingest.plan import LeafPlan, Slab
+from backupcore.operation.ingest.slab import NewFrame, Sealer, SlabFacts, read_slab
 from backupcore.repository import Repository
 from backupcore.repository.control import Domain
 from backupcore.repository.key import DATA, MAP, PackKind, pack_reference

@@ -18,7 +18,7 @@ from backupcore.chunk.digest import ids_equal
 from backupcore.driver import Driver, ObjectInfo
 from backupcore.errors import Damaged, ObjectMissing
 from backupcore.model import Ids, PackId
-from backupcore.operation.claim import Slots
+from backupcore.operation.ingest.claim import Slots
 from backupcore.repository.key import DATA, pack_prefix, pack_reference
 from backupcore.repository.map import FAN_OUT
 from backupcore.repository.pack import DataFooter, read_footer

@@ -14,7 +14,7 @@ from backupcore.chunk.frame import FrameDecoder, FrameEncoder, FrameLabel
 from backupcore.config import SelfCheck
 from backupcore.errors import Damaged
 from backupcore.model import ByteArray, Grid, Ids
-from backupcore.operation.plan import Slab
+from backupcore.operation.ingest.plan import Slab
 from backupcore.repository.pack import StoredFrame
 from backupcore.volume import Volume
 

@@ -22,17 +22,16 @@ from backupcore.config import Tuning
 from backupcore.driver import Driver
 from backupcore.errors import Stopped
 from backupcore.model import ByteArray
-from backupcore.operation.plan import LeafPlan, Slab
-from backupcore.operation.slab import NewFrame, SlabFacts
+from backupcore.operation.ingest.plan import LeafPlan, Slab
+from backupcore.operation.ingest.slab import NewFrame, SlabFacts
 from backupcore.repository.pack import StoredFrame
 from backupcore.repository.writer import FullPack
-from backupcore.runtime import StopFlag, open_pool
+from backupcore.runtime import LISTEN_S, StopFlag, open_pool
 
 __all__ = ["Pipeline", "Work"]
 
 log = logging.getLogger(__name__)
 
-_LISTEN_S = 0.25  # the longest wait between two looks at the stop flag
 _FRAME_SLACK = HEADER_LENGTH + 64
 
 
@@ -210,7 +209,7 @@ class Pipeline:
         if self._sealing and self._sealing[0].frames is not None:
             heads.append(self._sealing[0].frames)
         heads += [upload.size for upload in self._uploads]
-        wait(heads, timeout=_LISTEN_S, return_when=FIRST_COMPLETED)
+        wait(heads, timeout=LISTEN_S, return_when=FIRST_COMPLETED)
 
 
 def _tasks(plan: Iterator[LeafPlan]) -> Iterator[_Task]:

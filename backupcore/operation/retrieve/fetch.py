@@ -7,33 +7,28 @@ leaves → cells sorted by (pack, frame) → neighbours merged into gets →
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from backupcore.chunk.buffers import BufferPool
 from backupcore.chunk.digest import checksum, chunk_ids, ids_equal
 from backupcore.chunk.frame import FrameDecoder
 from backupcore.config import Tuning
 from backupcore.driver import Driver
-from backupcore.errors import Damaged, ObjectMissing, PackDamaged, Stopped
-from backupcore.model import FRAME_SIZE_BYTES_MAX, ByteArray, Ids, PackId
+from backupcore.errors import Damaged, ObjectMissing, PackDamaged
+from backupcore.model import FRAME_SIZE_BYTES_MAX, Ids, PackId
 from backupcore.repository.key import DATA, pack_id
 from backupcore.repository.map import Leaf
-from backupcore.runtime import StopFlag, open_pool
+from backupcore.runtime import StopFlag, map_ordered, open_pool
 from backupcore.units import KIB, MIB
 
 __all__ = ["Fetch", "FetchFailed", "Fetcher", "FrameUse", "Sink", "plan_fetches"]
 
 _GAP_BYTES = 256 * KIB  # two frames closer than that are cheaper to get together
 _FETCH_BYTES_MAX = 8 * MIB
-_LISTEN_S = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,11 +138,8 @@ class Fetcher:
         self._id_key = id_key
         self._stop = stop
         self._failed = failed
-        self._pool = open_pool(tuning.workers, "fetcher")
-        self._buffers = BufferPool(_FETCH_BYTES_MAX)
-        self._under_way_max = max(
-            1, min(2 * tuning.workers, tuning.memory_bytes // _FETCH_BYTES_MAX)
-        )
+        self._pool = open_pool(tuning.fetchers, "fetcher")
+        self._under_way_max = max(1, 2 * tuning.fetchers)
         self._own = threading.local()
         self.got_bytes = 0
 
@@ -157,38 +149,23 @@ class Fetcher:
         sink: called with a frame and its plain bytes, from several threads; the bytes are its own
         until it returns. Raises: PackDamaged, Stopped, what the driver and the sink raise.
         """
-        under_way: deque[tuple[Fetch, ByteArray, Future[None]]] = deque()
-        for fetch in fetches:
-            if len(under_way) >= self._under_way_max:
-                yield self._finish(under_way)
-            buffer = self._buffers.take()
-            job = self._pool.submit(self._fetch, fetch, buffer, sink)
-            under_way.append((fetch, buffer, job))
-        while under_way:
-            yield self._finish(under_way)
+
+        def work(fetch: Fetch) -> Fetch:
+            self._fetch(fetch, sink)
+            return fetch
+
+        limit = self._under_way_max
+        for fetch in map_ordered(self._pool, work, fetches, limit=limit, stop=self._stop):
+            self.got_bytes += fetch.length
+            yield fetch
 
     def close(self) -> None:
         """Start nothing more and wait for what runs."""
         self._pool.shutdown(cancel_futures=True)
 
-    def _finish(self, under_way: deque[tuple[Fetch, ByteArray, Future[None]]]) -> Fetch:
-        """Wait for the first get; give its buffer back."""
-        fetch, buffer, job = under_way.popleft()
-        while True:
-            if self._stop.is_set():
-                raise Stopped("stopped before everything was read")
-            try:
-                job.result(timeout=_LISTEN_S)
-                break
-            except FutureTimeout:
-                if job.done():
-                    raise
-        self._buffers.give_back(buffer)
-        self.got_bytes += fetch.length
-        return fetch
-
-    def _fetch(self, fetch: Fetch, buffer: ByteArray, sink: Sink) -> None:
-        view = buffer.data[: fetch.length]
+    def _fetch(self, fetch: Fetch, sink: Sink) -> None:
+        own = self._tools()
+        view = own.stored[: fetch.length]
         try:
             count = self._driver.get_into(fetch.pack, fetch.offset, view)
         except (ObjectMissing, ValueError) as error:
@@ -200,19 +177,18 @@ class Fetcher:
             try:
                 if start + use.stored_length > count:
                     raise Damaged(reason)
-                plain = self._open(use, view[start : start + use.stored_length])
+                plain = self._open(use, view[start : start + use.stored_length], own)
             except Damaged as error:
                 self._report(fetch.pack, use, error)
             else:
                 sink(use, plain)
 
-    def _open(self, use: FrameUse, stored: memoryview) -> memoryview:
+    def _open(self, use: FrameUse, stored: memoryview, own: _Tools) -> memoryview:
         """Return a frame's plain bytes, in this thread's scratch memory, after every check."""
         if checksum([stored]) != use.checksum:
             raise Damaged("checksum is not the one the map names")
-        decoder, scratch = self._tools()
-        plain = memoryview(scratch)[: use.plain_length]
-        decoder.decode_into(stored, plain)
+        plain = own.plain[: use.plain_length]
+        own.decoder.decode_into(stored, plain)
         chunk = self._chunk
         slot_count = -(-use.plain_length // chunk)
         if len(use.slots) == slot_count and (np.diff(use.slots) == 1).all():
@@ -228,12 +204,11 @@ class Fetcher:
             raise Damaged("a chunk's BLAKE3 is not its id")
         return plain
 
-    def _tools(self) -> tuple[FrameDecoder, bytearray]:
-        """Return this thread's decoder and memory for the largest frame there can be."""
-        own = self._own
-        if getattr(own, "decoder", None) is None:
-            own.decoder, own.scratch = FrameDecoder(), bytearray(FRAME_SIZE_BYTES_MAX)
-        return own.decoder, own.scratch
+    def _tools(self) -> _Tools:
+        tools: _Tools | None = getattr(self._own, "tools", None)
+        if tools is None:
+            tools = self._own.tools = _Tools()
+        return tools
 
     def _report(self, pack: PackId, use: FrameUse, error: Damaged) -> None:
         if self._failed is not None:
@@ -244,3 +219,12 @@ class Fetcher:
             f"{pack}: frame at {use.offset} is damaged: {error}: the volume's extent at {first} "
             "cannot be read from it: run verify"
         ) from error
+
+
+class _Tools:
+    """One thread's decoder and memory, enough for the longest get and the largest frame."""
+
+    def __init__(self) -> None:
+        self.decoder = FrameDecoder()
+        self.stored = memoryview(bytearray(_FETCH_BYTES_MAX))
+        self.plain = memoryview(bytearray(FRAME_SIZE_BYTES_MAX))
