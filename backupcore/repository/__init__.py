@@ -24,7 +24,7 @@ from backupcore.errors import (
     RepositoryMissing,
     Unsupported,
 )
-from backupcore.model import BackupId, Grid
+from backupcore.model import Backup, BackupId, Grid
 from backupcore.repository.cache import Cache
 from backupcore.repository.control import Config, Domain, Lease, SessionKind
 from backupcore.repository.key import CONFIG, RegisterName, domain_key, volume_tag
@@ -79,15 +79,23 @@ class Repository:
             self.driver, root, grid.chunk_size_bytes, cache=self._cache, is_tolerant=is_tolerant
         )
 
-    def manifests(self, volume_id: str | None = None) -> Iterator[Manifest]:
+    def backups(self, volume_id: str | None = None) -> Iterator[Backup]:
         """Yield every backup there is, of one volume or of all, oldest first.
 
         Raises: ManifestDamaged, Unsupported.
         """
+        return (manifest.backup for manifest in self.manifests(volume_id))
+
+    def manifests(self, volume_id: str | None = None) -> Iterator[Manifest]:
+        """Yield every backup's manifest, of one volume or of all, oldest first. Raises as above."""
         tag = volume_tag(volume_id, self.domain().id_key) if volume_id is not None else None
         found = [self.registers.manifest(history) for history in self.registers.histories(tag)]
         committed = (manifest for manifest in found if manifest is not None)
         yield from sorted(committed, key=lambda manifest: manifest.backup.committed_at)
+
+    def find_backup(self, backup: str, volume_id: str | None = None) -> Backup:
+        """Return the one backup that a text means. Raises as `history`."""
+        return self.manifest(backup, volume_id).backup
 
     def history(self, backup: str, volume_id: str | None = None) -> History:
         """Return the registers of the one backup that a text means.

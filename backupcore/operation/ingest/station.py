@@ -12,8 +12,8 @@ import numpy.typing as npt
 from backupcore.config import SelfCheck
 from backupcore.model import ByteArray, Grid, Ids, PackId, Progress, ProgressCallback, Sums
 from backupcore.operation.ingest.adopt import Inventory, match
-from backupcore.operation.ingest.draft import LeafDraft
 from backupcore.operation.ingest.claim import Claims, Slots
+from backupcore.operation.ingest.draft import LeafDraft
 from backupcore.operation.ingest.plan import LeafPlan, Slab
 from backupcore.operation.ingest.slab import NewFrame, Sealer, SlabFacts, read_slab
 from backupcore.repository import Repository
