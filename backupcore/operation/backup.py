@@ -199,7 +199,6 @@ class _Run:
             storing.adopt_packs()
         plan = plan_leaves(volume, reader, self._grid, self._tuning.slab_size_bytes)
         pipeline.run(plan, storing, storing.finish)
-        storing.report()
         self._check_size()
         duration_s = repository.runtime.clock.monotonic() - self._started_s
         sums = storing.sums(pipeline.stored_bytes, round(duration_s * 1000))

@@ -28,14 +28,14 @@ from backupcore.extents import (
     single_extent,
     total_length,
 )
-from backupcore.model import Backup, BackupId, Progress, ProgressCallback
+from backupcore.model import Backup, BackupId, ByteArray, Progress, ProgressCallback
+from backupcore.operation.report import Reporter
 from backupcore.operation.retrieve.fetch import Fetch, Fetcher, FrameUse, plan_fetches
 from backupcore.operation.retrieve.walk import Stretch, walk_leaves
 from backupcore.repository import Repository
 from backupcore.repository.control import SessionKind
 from backupcore.repository.manifest import Manifest
 from backupcore.repository.map import FAN_OUT, Leaf
-from backupcore.repository.session import Session
 from backupcore.runtime import StopFlag
 from backupcore.units import MIB
 from backupcore.volume import Volume
@@ -45,7 +45,6 @@ __all__ = ["Restored", "restore", "restore_to_stream"]
 log = logging.getLogger(__name__)
 
 _WINDOW_LEAVES = 8  # leaves whose frames are sorted together
-_REPORT_EVERY_S = 0.2
 _ZEROS = memoryview(bytes(MIB))
 
 
@@ -140,12 +139,11 @@ class _Run:
     ) -> None:
         self._repository = repository
         self._tuning = tuning
-        self._progress = progress
         self._stop = stop
         self._clock = repository.runtime.clock
-        self._started_s = self._reported_s = self._clock.monotonic()
-        self._session: Session | None = None
-        self._done_bytes = self._total_bytes = 0
+        self._started_s = self._clock.monotonic()
+        self._reporter = Reporter(progress, self._clock, self._progress)
+        self._done_bytes = self._total_bytes = self._written_bytes = self._got_bytes = 0
 
     @contextmanager
     def session(self) -> Iterator[None]:
@@ -163,32 +161,35 @@ class _Run:
         """Write what is wanted to where it was."""
         self._total_bytes = total_length(wanted)
         writer = _Writer(target, manifest.backup.grid.chunk_size_bytes, wanted)
-        fetcher = self._fetcher(manifest)
-        try:
-            for _ in fetcher.run(self._fetches(manifest, writer), writer.write):
-                self._tick(fetcher, writer.written_bytes)
-        finally:
-            fetcher.close()
-        self._done_bytes = self._total_bytes
-        return self._finish(manifest, fetcher, writer.written_bytes)
+        with self._fetcher(manifest) as fetcher:
+            for fetch in fetcher.run(self._fetches(manifest, writer), writer.write):
+                self._written_bytes = writer.written_bytes
+                self._tick(fetch)
+        self._written_bytes = writer.written_bytes
+        return self._finish(manifest)
 
     def to_stream(self, manifest: Manifest, stream: BinaryIO, wanted: Extents) -> Restored:
         """Write what is wanted, one leaf after another."""
         self._total_bytes = total_length(wanted)
-        chunk = manifest.backup.grid.chunk_size_bytes
-        window = np.zeros(chunk * FAN_OUT, np.uint8)
-        fetcher = self._fetcher(manifest)
-        try:
+        window = np.zeros(manifest.backup.grid.chunk_size_bytes * FAN_OUT, np.uint8)
+        with self._fetcher(manifest) as fetcher:
             for stretch in self._stretches(manifest, wanted):
                 if stretch.leaf is not None:
-                    window[:] = 0
-                    scatter = _Scatter(window.data, chunk, stretch.offset)
-                    for _ in fetcher.run(plan_fetches([stretch.leaf]), scatter.write):
-                        self._tick(fetcher, self._done_bytes)
+                    self._assemble(fetcher, stretch.leaf, stretch.offset, window)
                 self._pour(stretch, window.data, stream, wanted)
-        finally:
-            fetcher.close()
-        return self._finish(manifest, fetcher, self._done_bytes)
+        return self._finish(manifest)
+
+    def _assemble(self, fetcher: Fetcher, leaf: Leaf, offset: int, window: ByteArray) -> None:
+        """Collect a leaf's bytes in memory."""
+        window[:] = 0
+        view = window.data
+
+        def write(use: FrameUse, plain: memoryview) -> None:
+            for at, part in _cell_runs(use, plain, leaf.chunk_size_bytes):
+                view[at - offset : at - offset + len(part)] = part
+
+        for fetch in fetcher.run(plan_fetches([leaf]), write):
+            self._tick(fetch)
 
     def _fetcher(self, manifest: Manifest) -> Fetcher:
         backup = manifest.backup
@@ -216,7 +217,7 @@ class _Run:
                 clip_extents(writer.wanted, stretch.offset, stretch.length)
             )
             if stretch.leaf is not None:
-                window.append(restrict_leaf(stretch.leaf, writer.wanted))
+                window.append(_restrict(stretch.leaf, writer.wanted))
             if len(window) == _WINDOW_LEAVES:
                 yield from plan_fetches(window)
                 window = []
@@ -238,33 +239,28 @@ class _Run:
                     done = self._done_bytes
                     raise TargetError(f"output failed after {done} bytes: {error}") from error
                 self._done_bytes += count
+                self._written_bytes += count
 
-    def _tick(self, fetcher: Fetcher, written_bytes: int) -> None:
-        if self._session is not None:
-            self._session.keep_alive()
-        now_s = self._clock.monotonic()
-        if now_s - self._reported_s >= _REPORT_EVERY_S:
-            self._reported_s = now_s
-            self._report(fetcher, written_bytes)
+    def _tick(self, fetch: Fetch) -> None:
+        self._got_bytes += fetch.length
+        self._session.keep_alive()
+        self._reporter.tick()
 
-    def _report(self, fetcher: Fetcher, written_bytes: int) -> None:
-        if self._progress is not None:
-            self._progress(
-                Progress(
-                    done_bytes=self._done_bytes,
-                    total_bytes=self._total_bytes,
-                    read_bytes=self._done_bytes,
-                    new_bytes=written_bytes,
-                    stored_bytes=fetcher.got_bytes,
-                )
-            )
+    def _progress(self) -> Progress:
+        return Progress(
+            done_bytes=self._done_bytes,
+            total_bytes=self._total_bytes,
+            read_bytes=self._got_bytes,
+            new_bytes=self._written_bytes,
+            stored_bytes=self._got_bytes,
+        )
 
-    def _finish(self, manifest: Manifest, fetcher: Fetcher, written_bytes: int) -> Restored:
-        self._report(fetcher, written_bytes)
-        duration_s = self._clock.monotonic() - self._started_s
-        backup_id = manifest.backup.id
+    def _finish(self, manifest: Manifest) -> Restored:
+        self._reporter.tell()
+        backup_id, written_bytes = manifest.backup.id, self._written_bytes
         log.info("backup restored", extra={"backup": backup_id, "written_bytes": written_bytes})
-        return Restored(backup_id, self._total_bytes, written_bytes, fetcher.got_bytes, duration_s)
+        duration_s = self._clock.monotonic() - self._started_s
+        return Restored(backup_id, self._total_bytes, written_bytes, self._got_bytes, duration_s)
 
 
 class _Writer:
@@ -279,7 +275,7 @@ class _Writer:
 
     def write(self, use: FrameUse, plain: memoryview) -> None:
         """Write every cell of a frame."""
-        for offset, part in cell_runs(use, plain, self._chunk):
+        for offset, part in _cell_runs(use, plain, self._chunk):
             for start, length in clip_extents(self.wanted, offset, len(part)).tolist():
                 self._target.write(start, part[start - offset : start - offset + length])
                 with self._lock:
@@ -297,22 +293,7 @@ class _Writer:
             self._target.zero(offset, length)
 
 
-class _Scatter:
-    """Collects frames in the memory of one leaf; called by many threads, each its own cells."""
-
-    def __init__(self, window: memoryview, chunk_size_bytes: int, offset: int) -> None:
-        self._window = window
-        self._chunk = chunk_size_bytes
-        self._offset = offset
-
-    def write(self, use: FrameUse, plain: memoryview) -> None:
-        """Copy every cell of a frame."""
-        for offset, part in cell_runs(use, plain, self._chunk):
-            start = offset - self._offset
-            self._window[start : start + len(part)] = part
-
-
-def cell_runs(
+def _cell_runs(
     use: FrameUse, plain: memoryview, chunk_size_bytes: int
 ) -> Iterator[tuple[int, memoryview]]:
     """Yield (offset on the volume, bytes) of neighbouring cells that are neighbours in a frame."""
@@ -323,7 +304,7 @@ def cell_runs(
         yield int(use.cells[start]) * chunk_size_bytes, part
 
 
-def restrict_leaf(leaf: Leaf, wanted: Extents) -> Leaf:
+def _restrict(leaf: Leaf, wanted: Extents) -> Leaf:
     """Return a leaf with only the cells that touch what is wanted."""
     touched = cells_of(wanted, leaf.chunk_size_bytes, leaf.first_cell, FAN_OUT)
     if touched.all():

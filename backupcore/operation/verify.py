@@ -220,18 +220,15 @@ class _Run:
         self, manifest: Manifest, leaves: Iterable[Leaf], failed: FetchFailed
     ) -> Iterator[Fetch]:
         backup = manifest.backup
-        fetcher = Fetcher(
+        with Fetcher(
             self._repository.driver,
             backup.grid.chunk_size_bytes,
             self._repository.domain(backup.domain_id).id_key,
             self._tuning,
             stop=self._stop,
             failed=failed,
-        )
-        try:
+        ) as fetcher:
             yield from fetcher.run(plan_fetches(leaves), lambda use, plain: None)
-        finally:
-            fetcher.close()
 
     def _check_packs(self, session: Session) -> None:
         """Look whether packs exist and, if asked, at their bytes."""

@@ -193,14 +193,12 @@ def remove_lease(driver: Driver, session_id: str) -> None:
 def read_tombs(driver: Driver) -> frozenset[PackId]:
     """Return the keys of all condemned packs; a tomb gone between LIST and GET: list again."""
     while True:
-        condemned: set[PackId] = set()
+        names = [info.key for info in driver.list("tombs/") if TombName.parse(info.key)]
         try:
-            for info in driver.list("tombs/"):
-                if TombName.parse(info.key) is not None:
-                    condemned |= Tomb.open(driver.get(info.key), info.key).packs
+            tombs = [Tomb.open(driver.get(key), key) for key in names]
         except ObjectMissing:
             continue
-        return frozenset(condemned)
+        return frozenset[PackId]().union(*(tomb.packs for tomb in tombs))
 
 
 def condemn(driver: Driver, runtime: Runtime, packs: Iterable[PackId]) -> Tomb:

@@ -16,6 +16,7 @@ from backupcore.operation.ingest.claim import Claims, Slots
 from backupcore.operation.ingest.draft import LeafDraft
 from backupcore.operation.ingest.plan import LeafPlan, Slab
 from backupcore.operation.ingest.slab import NewFrame, Sealer, SlabFacts, read_slab
+from backupcore.operation.report import Reporter
 from backupcore.repository import Repository
 from backupcore.repository.control import Domain
 from backupcore.repository.key import DATA, MAP, PackKind, pack_reference
@@ -27,8 +28,6 @@ from backupcore.repository.writer import FullPack, PackWriter
 from backupcore.volume import Volume
 
 __all__ = ["StoreSettings", "Storing"]
-
-_REPORT_EVERY_S = 0.2
 
 Positions = npt.NDArray[np.int64]
 
@@ -74,15 +73,13 @@ class Storing:
     ) -> None:
         self._volume = volume
         self._driver = repository.driver
-        self._clock = repository.runtime.clock
         self._session = session
         self._base = base
         self._grid = settings.grid
         self._id_key = settings.domain.id_key
         self._sealer = Sealer(self._grid, self._id_key, settings.level, settings.self_check)
         self._upload_pack = upload
-        self._progress = progress
-        self._reported_s = self._clock.monotonic()
+        self._reporter = Reporter(progress, repository.runtime.clock, self._progress)
         self._claims = Claims()
         self._inventory: Inventory | None = None
         self._drafts: dict[int, LeafDraft] = {}
@@ -155,28 +152,12 @@ class Storing:
         self.root = self._tree.finish()
         self._writer.finish()
         self._done_bytes = self._volume.size_bytes
+        self._reporter.tell()
 
     def tick(self) -> None:
         """Renew the lease and report, when it is time."""
         self._session.keep_alive()
-        now_s = self._clock.monotonic()
-        if self._progress is not None and now_s - self._reported_s >= _REPORT_EVERY_S:
-            self._reported_s = now_s
-            self.report()
-
-    def report(self) -> None:
-        """Tell how far it is."""
-        if self._progress is not None:
-            size = self._volume.size_bytes
-            self._progress(
-                Progress(
-                    done_bytes=min(self._done_bytes, size),
-                    total_bytes=size,
-                    read_bytes=self._read_bytes,
-                    new_bytes=self._new_bytes,
-                    stored_bytes=self._stored_bytes,
-                )
-            )
+        self._reporter.tick()
 
     def sums(self, stored_bytes: int, duration_ms: int) -> Sums:
         """Return what it cost, given the bytes of all packs put and how long it took."""
@@ -189,6 +170,15 @@ class Storing:
             chunk_count=self._chunk_count,
             object_count=self._object_count,
             duration_ms=duration_ms,
+        )
+
+    def _progress(self) -> Progress:
+        return Progress(
+            done_bytes=min(self._done_bytes, self._volume.size_bytes),
+            total_bytes=self._volume.size_bytes,
+            read_bytes=self._read_bytes,
+            new_bytes=self._new_bytes,
+            stored_bytes=self._stored_bytes,
         )
 
     def _draft(self, index: int) -> LeafDraft:
