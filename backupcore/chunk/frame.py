@@ -20,6 +20,7 @@ __all__ = ["HEADER_LENGTH", "Codec", "Frame", "FrameDecoder", "FrameEncoder", "F
 MAGIC = b"\xf5BKF"
 _HEADER = struct.Struct("<4sBBHIIQ16s")
 HEADER_LENGTH = _HEADER.size
+_ZSTD_BLOCK_BYTES_MAX = 128 << 10  # of plain bytes, as RFC 8878 limits them
 _USEFUL = 31 / 32  # a payload that saves less is stored plain: decoding it would cost more
 
 
@@ -91,7 +92,7 @@ class FrameDecoder:
 
     def decode_parts(self, header: Buffer, payload: Buffer, plain: memoryview) -> None:
         """Do the same with a frame whose header and payload were not joined."""
-        codec = _open_header(header, len(payload), len(plain))
+        codec = _open_frame(header, payload, len(plain))
         if codec == Codec.PLAIN:
             plain[:] = payload
         else:
@@ -99,26 +100,57 @@ class FrameDecoder:
 
     def decode(self, stored: Buffer, plain_length: int) -> bytearray:
         """Return the plain bytes of a frame whose length the caller knows. Raises as above."""
+        view = memoryview(stored)
+        _open_frame(view[:HEADER_LENGTH], view[HEADER_LENGTH:], plain_length)
         plain = bytearray(plain_length)
-        self.decode_into(stored, memoryview(plain))
+        self.decode_into(view, memoryview(plain))
         return plain
 
     def _inflate(self, payload: Buffer, plain: memoryview) -> None:
+        filled = 0
         try:
-            claimed = zstandard.get_frame_parameters(payload).content_size
-            if claimed != len(plain):
-                raise Damaged(f"zstd content size {claimed} is not the frame's length {len(plain)}")
             with self._zstd.stream_reader(payload) as reader:
-                filled = reader.readinto(plain)
-                while 0 < filled < len(plain):
-                    count = reader.readinto(plain[filled:])
-                    if not count:
-                        break
+                while count := reader.readinto(plain[filled:]):
                     filled += count
         except zstandard.ZstdError as error:
             raise Damaged(f"zstd payload cannot be decoded: {error}") from error
         if filled != len(plain):
             raise Damaged(f"zstd payload ends after {filled} of {len(plain)} bytes")
+
+
+def _open_frame(header: Buffer, payload: Buffer, plain_length: int) -> Codec:
+    """Return the codec of a stored frame after checking all that can be without decoding."""
+    codec = _open_header(header, len(payload), plain_length)
+    if codec == Codec.ZSTD:
+        try:
+            _check_zstd(payload, plain_length)
+        except zstandard.ZstdError as error:
+            raise Damaged(f"zstd payload has no zstd header: {error}") from error
+    return codec
+
+
+def _check_zstd(payload: Buffer, plain_length: int) -> None:
+    """Check that one zstd frame, which claims that length and may hold it, fills the payload.
+
+    The binding's own strict call returns new bytes; decoding into memory in use leaves the end
+    to its caller. Source: RFC 8878, sections 3.1.1.1 and 3.1.1.2.
+    """
+    facts = zstandard.get_frame_parameters(payload)
+    if facts.content_size != plain_length:
+        raise Damaged(
+            f"zstd content size {facts.content_size} is not the frame's length {plain_length}"
+        )
+    offset, block_count, is_last = zstandard.frame_header_size(payload), 0, False
+    while not is_last and offset <= len(payload):
+        block = int.from_bytes(payload[offset : offset + 3], "little")
+        is_last, is_repeated, length = bool(block & 1), block >> 1 & 3 == 1, block >> 3
+        offset += 3 + (1 if is_repeated else length)
+        block_count += 1
+    offset += 4 * facts.has_checksum
+    if offset != len(payload):
+        raise Damaged(f"zstd payload of {len(payload)} bytes does not end with its last block")
+    if plain_length > block_count * _ZSTD_BLOCK_BYTES_MAX:
+        raise Damaged(f"zstd payload claims {plain_length} bytes in {block_count} blocks")
 
 
 def _open_header(header: Buffer, payload_length: int, plain_length: int) -> Codec:

@@ -270,7 +270,7 @@ class _Run:
             sections = open_envelope(data, kind.envelope).sections
             if len(sections) != 2:
                 raise Damaged(f"pack has {len(sections)} sections")
-            footer = open_footer(sections[1], len(data))
+            footer = open_footer(sections[1])
             if kind is DATA:
                 DataFooter.parse(footer)
         except (Damaged, ObjectMissing) as error:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from backupcore.errors import Damaged, ManifestDamaged, RepositoryMissing, Unsupported
+from backupcore.errors import Damaged, ManifestDamaged, Refused, RepositoryMissing, Unsupported
 from backupcore.model import Buffer, Grid, PackId
 from backupcore.repository.envelope import (
     Envelope,
@@ -18,7 +19,14 @@ from backupcore.repository.envelope import (
     seal_envelope,
     start_envelope,
 )
-from backupcore.repository.key import LeaseName, RegisterName, TombName, pack_reference
+from backupcore.repository.key import (
+    CONFIG,
+    LeaseName,
+    RegisterName,
+    TombName,
+    domain_key,
+    pack_reference,
+)
 from backupcore.runtime import Process
 
 __all__ = ["Config", "Domain", "Lease", "SessionKind", "Tomb", "open_control", "seal_control"]
@@ -42,6 +50,23 @@ def open_control(data: Buffer, kind: str, key: str) -> Envelope:
         return open_envelope(data, kind)
     except Damaged as error:
         raise ManifestDamaged(f"{key} is damaged: {error}: restore it from a replica") from error
+
+
+@contextmanager
+def _damage_in(key: str) -> Iterator[None]:
+    """Say which object a field that does not fit is in."""
+    try:
+        yield
+    except (ManifestDamaged, Unsupported):
+        raise
+    except (Damaged, Refused) as error:
+        raise ManifestDamaged(f"{key} is damaged: {error}: restore it from a replica") from error
+
+
+def _check_name(found: str, key: str) -> None:
+    """Raise unless an object lies under the name its header gives it."""
+    if found != key:
+        raise ManifestDamaged(f"{key} is damaged: it belongs under another name: {found}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +110,11 @@ class Config:
         """
         if not bytes(data[:8]).startswith(b"\x89BKC"):
             raise RepositoryMissing("`config` is not a repository's: is this the right URL?")
-        fields = Fields(open_control(data, "conf", "config").header)
+        with _damage_in(CONFIG):
+            return cls._parse(Fields(open_control(data, "conf", CONFIG).header))
+
+    @classmethod
+    def _parse(cls, fields: Fields) -> Config:
         required = fields.texts("features_required")
         unknown = sorted(set(required) - FEATURES_REQUIRED)
         if fields.count("format") != FORMAT or unknown:
@@ -134,9 +163,14 @@ class Domain:
     def open(cls, data: Buffer, key: str) -> Domain:
         """Read a domain. Raises: ManifestDamaged, Unsupported."""
         fields = Fields(open_control(data, "doma", key).header)
-        if (fields.text("digest"), fields.text("cipher")) != (DIGEST_NAME, "none"):
-            raise Unsupported(f"{key} uses a digest or cipher this release lacks: use a newer one")
-        return cls(fields.identity("domain_id"), fields.octets("id_key", 32), fields.text("owner"))
+        with _damage_in(key):
+            if (fields.text("digest"), fields.text("cipher")) != (DIGEST_NAME, "none"):
+                raise Unsupported(
+                    f"{key} has a digest or cipher this release lacks: use a newer one"
+                )
+            domain_id, id_key = fields.identity("domain_id"), fields.octets("id_key", 32)
+            _check_name(domain_key(domain_id), key)
+            return cls(domain_id, id_key, fields.text("owner"))
 
 
 class SessionKind(StrEnum):
@@ -192,20 +226,22 @@ class Lease:
     def open(cls, data: Buffer, key: str) -> Lease:
         """Read a lease. Raises: ManifestDamaged, Unsupported."""
         fields = Fields(open_control(data, "leas", key).header)
-        register = fields.optional_text("register")
-        return cls(
-            session_id=fields.identity("session_id"),
-            counter=fields.count("counter"),
-            kind=fields.choice("kind", SessionKind),
-            register=_register(register, key),
-            domain_id=fields.identity("domain_id"),
-            chunk_size_bytes=fields.count("chunk_size_bytes"),
-            process=Process(
-                fields.text("host"), fields.text("boot_id"), fields.count("pid"),
-                fields.text("started"), fields.text("scope"),
-            ),
-            at=fields.time("at"),
-        )  # fmt: skip
+        with _damage_in(key):
+            lease = cls(
+                session_id=fields.identity("session_id"),
+                counter=fields.count("counter"),
+                kind=fields.choice("kind", SessionKind),
+                register=_register(fields.optional_text("register")),
+                domain_id=fields.identity("domain_id"),
+                chunk_size_bytes=fields.count("chunk_size_bytes"),
+                process=Process(
+                    fields.text("host"), fields.text("boot_id"), fields.count("pid"),
+                    fields.text("started"), fields.text("scope"),
+                ),
+                at=fields.time("at"),
+            )  # fmt: skip
+            _check_name(lease.name.key, key)
+        return lease
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,18 +267,23 @@ class Tomb:
         """Read a tomb. Raises: ManifestDamaged, Unsupported."""
         envelope = open_control(data, "tomb", key)
         fields = Fields(envelope.header)
-        if len(envelope.sections) != 1:
-            raise ManifestDamaged(f"{key} is damaged: a tomb has one section")
-        packs = bytes(envelope.sections[0]).decode("ascii", "replace").splitlines()
-        if any(pack_reference(pack) is None for pack in packs):
-            raise ManifestDamaged(f"{key} is damaged: it names something that is no pack")
-        return cls(
-            fields.identity("tomb_id"), fields.count("generation"), frozenset(map(PackId, packs))
-        )
+        with _damage_in(key):
+            if len(envelope.sections) != 1:
+                raise Damaged("a tomb has one section")
+            *packs, rest = bytes(envelope.sections[0]).decode("ascii", "replace").split("\n")
+            if rest or any(pack_reference(pack) is None for pack in packs):
+                raise Damaged("it names something that is no pack")
+            tomb = cls(
+                fields.identity("tomb_id"),
+                fields.count("generation"),
+                frozenset(map(PackId, packs)),
+            )
+            _check_name(tomb.name.key, key)
+        return tomb
 
 
-def _register(text: str | None, key: str) -> RegisterName | None:
-    name = RegisterName.parse(text) if text else None
-    if text and name is None:
-        raise ManifestDamaged(f"{key} is damaged: it names {text!r}, which is no register")
+def _register(text: str | None) -> RegisterName | None:
+    name = RegisterName.parse(text) if text is not None else None
+    if text is not None and name is None:
+        raise Damaged(f"it names {text!r}, which is no register")
     return name

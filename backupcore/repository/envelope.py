@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, NoReturn, TypeAlias, TypeVar
 
 from blake3 import blake3
 
@@ -153,12 +153,16 @@ def open_envelope(data: Buffer, kind: str) -> Envelope:
 
 def _parse_header(body: bytes) -> Header:
     try:
-        header = json.loads(body)
+        header = json.loads(body, parse_float=_refuse_number, parse_constant=_refuse_number)
         if isinstance(header, dict) and canonical_json(header) == body:
             return header
     except (ValueError, RecursionError) as error:
         raise Damaged("header is not JSON") from error
     raise Damaged("header is not canonical JSON")
+
+
+def _refuse_number(text: str) -> NoReturn:
+    raise ValueError(f"{text[:40]} is no whole number")
 
 
 class Fields:

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from backupcore.errors import Damaged, ManifestDamaged, Refused
-from backupcore.model import Backup, BackupId, Buffer, Grid, Sums
+from backupcore.model import SIZE_BYTES_MAX, Backup, BackupId, Buffer, Grid, Sums
 from backupcore.repository.control import open_control, seal_control
 from backupcore.repository.envelope import Fields, format_time
 from backupcore.repository.key import MAP, RegisterName, pack_id, pack_reference, volume_tag
-from backupcore.repository.map import null_row
+from backupcore.repository.map import null_row, tree_level
 from backupcore.repository.tree import Root
 
 __all__ = ["ROOT_COUNTS", "Decision", "Manifest", "Register", "State", "seal_register"]
@@ -98,10 +98,15 @@ class Manifest:
             grid = Grid(fields.count("chunk_size_bytes"), fields.count("frame_size_bytes"))
         except Refused as error:
             raise Damaged(str(error)) from error
+        size_bytes = volume.count("size_bytes")
+        if size_bytes > SIZE_BYTES_MAX:
+            raise Damaged(f"volume of more than {SIZE_BYTES_MAX} bytes")
+        if root is not None and root.level != tree_level(grid.cell_count(size_bytes)):
+            raise Damaged(f"root of level {root.level} is not that of {size_bytes} bytes")
         backup = Backup(
             id=BackupId(fields.text("backup_id")),
             volume_id=volume.text("id"),
-            size_bytes=volume.count("size_bytes"),
+            size_bytes=size_bytes,
             sector_size_bytes=volume.count("sector_size_bytes"),
             name=fields.text("name"),
             description=fields.text("description"),
@@ -142,6 +147,8 @@ class Register:
                 raise Damaged("it belongs under another name")
             state = fields.choice("state", State)
             is_manifest = state is State.MANIFEST
+            if is_manifest and fields.fields("volume").text("tag") != name.volume_tag:
+                raise Damaged("it belongs under another name")
             manifest = Manifest.parse(fields, decision.at) if is_manifest else None
         except Damaged as error:
             raise ManifestDamaged(f"{name.key} is damaged: {error}") from error
@@ -177,12 +184,14 @@ def _parse_root(fields: Fields | None) -> Root | None:
         return None
     row = null_row()
     reference = pack_reference(fields.text("pack"))
-    if reference is None:
-        raise Damaged("root is in something that is no pack")
+    if reference is None or fields.text("pack") != pack_id(MAP, reference):
+        raise Damaged("root is in something that is no map pack")
     row["pack"], row["digest"] = np.void(reference), np.void(fields.octets("digest", 32))
     for name in ROOT_COUNTS:
         limit = np.iinfo(row.dtype[name]).max
         if fields.count(name) > limit:
             raise Damaged(f"root's {name} is out of range")
         row[name] = fields.count(name)
+    if not row["stored_length"]:
+        raise Damaged("root is empty")
     return Root(fields.count("level"), row)

@@ -7,12 +7,14 @@ An `OpenPack` grows in memory; `seal` turns it into the parts of one put.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from backupcore.chunk.digest import checksum
 from backupcore.chunk.frame import HEADER_LENGTH, Frame, FrameDecoder, FrameEncoder, FrameLabel
 from backupcore.driver import Driver
 from backupcore.errors import Damaged, PackDamaged
@@ -42,6 +44,8 @@ __all__ = [
 
 PACK_SIZE_BYTES_MAX = 32 * MIB
 FOOTER_READ_BYTES = 64 * KIB  # one ranged read that holds the whole footer of most packs
+_FOOTER_SHRINKAGE_MAX = 16  # a footer is mostly digests: it hardly shrinks
+_CHECKSUM = struct.Struct("<Q")
 
 # where a frame lies: one row of a leaf's frame table with its pack beside it
 PLACE = np.dtype(
@@ -111,8 +115,8 @@ class OpenPack:
         return offset
 
     def seal(self, footer: Buffer, encoder: FrameEncoder, label: FrameLabel) -> list[Buffer]:
-        """Return the parts of the finished object."""
-        stored = encoder.encode(footer, label)
+        """Return the parts of the finished object; the footer gets its checksum."""
+        stored = encoder.encode(bytes(footer) + _CHECKSUM.pack(checksum([footer])), label)
         sections = (self.size_bytes - self._start, stored.stored_length)
         self._parts += stored.parts
         self._parts.append(seal_envelope(self._parts, sections))
@@ -122,6 +126,7 @@ class OpenPack:
 def footer_length_max(frame_count: int, slot_count: int) -> int:
     """Return the most bytes a data pack's footer and trailer take."""
     plain = 8 + frame_count * FOOTER_FRAME.itemsize + slot_count * FOOTER_SLOT.itemsize
+    plain += _CHECKSUM.size
     return HEADER_LENGTH + plain + TRAILER_LENGTH_MAX
 
 
@@ -188,7 +193,10 @@ class DataFooter:
 
 
 def read_footer(driver: Driver, key: PackId, size_bytes: int) -> bytearray:
-    """Return a pack's plain footer, from its end. Raises: PackDamaged, ObjectMissing."""
+    """Return a pack's plain footer without its checksum, from the pack's end.
+
+    Raises: PackDamaged, ObjectMissing.
+    """
     start = max(0, size_bytes - FOOTER_READ_BYTES)
     tail = driver.get(key, start)
     try:
@@ -199,14 +207,19 @@ def read_footer(driver: Driver, key: PackId, size_bytes: int) -> bytearray:
         stored = tail[offset - start : offset - start + length]
         if offset < start:
             stored = driver.get(key, offset, length)
-        return open_footer(stored, size_bytes)
+        return open_footer(stored)
     except Damaged as error:
         raise PackDamaged(f"{key}: footer is damaged: {error}: run verify") from error
 
 
-def open_footer(stored: Buffer, size_bytes: int) -> bytearray:
-    """Return the plain footer of a pack of a known size. Raises: Damaged."""
+def open_footer(stored: Buffer) -> bytearray:
+    """Return the plain footer of a pack, without its checksum. Raises: Damaged."""
     plain_length = int.from_bytes(stored[8:12], "little")
-    if plain_length > size_bytes * 64:  # a footer is mostly digests: it hardly shrinks
+    if not _CHECKSUM.size <= plain_length <= len(stored) * _FOOTER_SHRINKAGE_MAX:
         raise Damaged(f"footer claims {plain_length} bytes")
-    return FrameDecoder().decode(stored, plain_length)
+    plain = FrameDecoder().decode(stored, plain_length)
+    written = bytes(plain[-_CHECKSUM.size :])
+    del plain[-_CHECKSUM.size :]
+    if _CHECKSUM.pack(checksum([plain])) != written:
+        raise Damaged("footer is not what was written")
+    return plain

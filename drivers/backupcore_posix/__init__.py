@@ -68,6 +68,8 @@ class PosixDriver(Driver):
             self._tree.prepare()
             with self._tree.drafts() as drafts, Temporary(drafts) as temporary:
                 temporary.write(parts)
+                if role is Role.DATA:
+                    temporary.forget()
                 self._publish(temporary, key, if_absent=if_absent)
 
     def get(self, key: str, offset: int = 0, length: int | None = None) -> bytes:

@@ -37,6 +37,11 @@ class Temporary:
         # never repeated here: after a failure the kernel may have dropped the pages as clean
         os.fsync(self._descriptor)
 
+    def forget(self) -> None:
+        """Let the page cache go of what is durable, so that it keeps what others read."""
+        with contextlib.suppress(OSError):
+            os.posix_fadvise(self._descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+
     def publish(self, directory: int, name: str, *, if_absent: bool) -> None:
         """Give the file its final name in one step. Raises: ObjectExists (if_absent only)."""
         if if_absent:
