@@ -10,7 +10,7 @@ import mmap
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ import numpy as np
 import zstandard
 from blake3 import blake3
 
-from backupcore.extents import Extents, pack_extents
+from backupcore.extents import as_extents, pack_extents
 from backupcore.units import KIB, MIB
 from backupcore.volume.file import FileVolume
 
@@ -73,7 +73,7 @@ class _Bench:
 
     def __init__(self, descriptor: int, level: int) -> None:
         self._descriptor = descriptor
-        self._read = np.frombuffer(mmap.mmap(-1, FRAME), np.uint8)
+        self._read = np.frombuffer(mmap.mmap(-1, FRAME + CHUNK), np.uint8)
         self._gathered = np.frombuffer(mmap.mmap(-1, FRAME), np.uint8)
         self._decoded = memoryview(mmap.mmap(-1, FRAME))
         self._encoder = zstandard.ZstdCompressor(level=level)
@@ -90,25 +90,25 @@ class _Bench:
             done += count
         return view
 
-    def chunks(self, run: memoryview) -> list[memoryview]:
-        """Return the chunks of a run that are not zero."""
+    def nonzero(self, run: memoryview) -> list[int]:
+        """Return where in a run the chunks begin that are not zero."""
         whole = len(run) // CHUNK * CHUNK
-        nonzero = np.frombuffer(run[:whole], np.uint64).reshape(-1, CHUNK // 8).any(axis=1)
-        chunks = [run[index * CHUNK : (index + 1) * CHUNK] for index in np.flatnonzero(nonzero)]
+        is_data = np.frombuffer(run[:whole], np.uint64).reshape(-1, CHUNK // 8).any(axis=1)
+        starts: list[int] = (np.flatnonzero(is_data) * CHUNK).tolist()
         if whole < len(run) and np.frombuffer(run[whole:], np.uint8).any():
-            chunks.append(run[whole:])
-        return chunks
+            starts.append(whole)
+        return starts
 
-    def gather(self, run: memoryview, chunks: list[memoryview]) -> memoryview:
+    def gather(self, run: memoryview, starts: list[int]) -> memoryview:
         """Return chunks of a run as one, without a copy when they are all of it."""
-        length = sum(len(chunk) for chunk in chunks)
-        if length == len(run):
+        if len(starts) * CHUNK >= len(run):
             return run
         gathered, filled = self._gathered.data, 0
-        for chunk in chunks:
+        for start in starts:
+            chunk = run[start : start + CHUNK]
             gathered[filled : filled + len(chunk)] = chunk
             filled += len(chunk)
-        return gathered[:length]
+        return gathered[:filled]
 
     def compress(self, plain: memoryview) -> bytes:
         """Return a frame."""
@@ -123,11 +123,9 @@ class _Bench:
         return plain
 
 
-def name_chunks(run: memoryview) -> list[bytes]:
-    """Return the id of every chunk of a run."""
-    return [
-        blake3(run[start : start + CHUNK], key=KEY).digest() for start in range(0, len(run), CHUNK)
-    ]
+def name_chunks(run: memoryview, starts: Iterable[int]) -> list[bytes]:
+    """Return the ids of the chunks that begin somewhere in a run."""
+    return [blake3(run[start : start + CHUNK], key=KEY).digest() for start in starts]
 
 
 def read(path: Path, thread_count: int = 2) -> float:
@@ -143,8 +141,8 @@ def read_and_name(path: Path, thread_count: int = 2) -> float:
     """Read, test for zeros and hash every chunk: what an unchanged incremental must do."""
 
     def work(bench: _Bench, piece: Piece) -> None:
-        for chunk in bench.chunks(bench.read(*piece)):
-            blake3(chunk, key=KEY).digest()
+        run = bench.read(*piece)
+        name_chunks(run, bench.nonzero(run))
 
     return _timed(path, thread_count, work)
 
@@ -154,8 +152,8 @@ def read_and_compress(path: Path, thread_count: int = 2, *, level: int = 1) -> f
 
     def work(bench: _Bench, piece: Piece) -> None:
         run = bench.read(*piece)
-        if chunks := bench.chunks(run):
-            bench.compress(bench.gather(run, chunks))
+        if starts := bench.nonzero(run):
+            bench.compress(bench.gather(run, starts))
 
     return _timed(path, thread_count, work, level=level)
 
@@ -165,13 +163,13 @@ def backup(path: Path, thread_count: int = 2, *, level: int = 1) -> float:
 
     def work(bench: _Bench, piece: Piece) -> None:
         run = bench.read(*piece)
-        chunks = bench.chunks(run)
-        if not chunks:
+        starts = bench.nonzero(run)
+        if not starts:
             return
-        names = [blake3(chunk, key=KEY).digest() for chunk in chunks]
-        plain = bench.gather(run, chunks)
+        names = name_chunks(run, starts)
+        plain = bench.gather(run, starts)
         decoded = bench.decode(bench.compress(plain), len(plain))
-        if name_chunks(decoded) != names:
+        if name_chunks(decoded, range(0, len(decoded), CHUNK)) != names:
             raise ValueError(f"frame of the extent {piece} does not decode to its source")
 
     return _timed(path, thread_count, work, level=level)
@@ -204,16 +202,16 @@ def make_frames(path: Path, frames: Path, *, level: int = 1) -> Frames:
         bench = _Bench(descriptor, level)
         for offset, length in _pieces(path):
             run = bench.read(offset, length)
-            chunks = bench.chunks(run)
-            if chunks:
-                payload = bench.compress(bench.gather(run, chunks))
-                made.append(_Frame(file.tell(), len(payload), _runs(run, chunks, offset)))
+            if starts := bench.nonzero(run):
+                payload = bench.compress(bench.gather(run, starts))
+                runs = _runs(offset, length, starts)
+                made.append(_Frame(file.tell(), len(payload), runs))
                 file.write(payload)
     return Frames(frames, path.stat().st_size, tuple(made))
 
 
 def restore(source: Frames, target: Path, thread_count: int = 2) -> float:
-    """Do what a restore must: read frames, decode, hash, write each run to its place, make durable."""
+    """Do what a restore must: read frames, decode, hash, write to their places, make durable."""
     started_s = time.perf_counter()
     frames, lock = iter(source.frames), threading.Lock()
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
@@ -225,7 +223,7 @@ def restore(source: Frames, target: Path, thread_count: int = 2) -> float:
             for frame in _shared(frames, lock):
                 payload = bench.read(frame.offset, frame.stored_length)
                 plain = bench.decode(payload, sum(length for _, length in frame.runs))
-                name_chunks(plain)
+                name_chunks(plain, range(0, len(plain), CHUNK))
                 _write_runs(written, plain, frame.runs)
 
         _in_threads(drain, thread_count)
@@ -233,13 +231,10 @@ def restore(source: Frames, target: Path, thread_count: int = 2) -> float:
     return time.perf_counter() - started_s
 
 
-def _runs(run: memoryview, chunks: list[memoryview], offset: int) -> tuple[Piece, ...]:
-    """Return the extents of the image that some chunks of a run cover."""
-    start = np.frombuffer(run, np.uint8).ctypes.data
-    rows = [(offset + np.frombuffer(part, np.uint8).ctypes.data - start, len(part)) for part in chunks]
-    melted = pack_extents(np.array(rows, np.int64), CHUNK)
-    melted[:, 1] = np.minimum(melted[:, 1], offset + len(run) - melted[:, 0])
-    return tuple((int(first), int(length)) for first, length in melted)
+def _runs(offset: int, length: int, starts: list[int]) -> tuple[Piece, ...]:
+    """Return the extents of the image that chunks of a piece cover."""
+    rows = [(offset + start, min(CHUNK, length - start)) for start in starts]
+    return tuple((int(first), int(size)) for first, size in as_extents(rows))
 
 
 def _write_runs(descriptor: int, plain: memoryview, runs: tuple[Piece, ...]) -> None:
@@ -270,7 +265,7 @@ def _pieces(path: Path) -> list[Piece]:
     """Return pieces of 1 MiB at most that cover all chunks that are no holes."""
     with FileVolume(str(path)) as volume:
         size_bytes = volume.size_bytes
-        extents: Extents = pack_extents(volume.extents(0, size_bytes), CHUNK)
+        extents = pack_extents(volume.extents(0, size_bytes), CHUNK)
     return [
         (start, min(FRAME, offset + length - start, size_bytes - start))
         for offset, length in extents.tolist()

@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 _LIBRARIES = ("blake3", "numpy", "zstandard", "xxhash")
-_WIDTH = 110  # of a table when the output is no terminal
+_WIDTH = 132  # of a table when the output is no terminal
 
 
 def new_parser(name: str, description: str | None) -> argparse.ArgumentParser:
@@ -86,7 +86,7 @@ def print_table(title: str, rows: Sequence[Mapping[str, str]]) -> None:
     """Print rows as a table; the first row's keys head the columns."""
     table = Table(title=title, title_justify="left")
     for number, heading in enumerate(rows[0]):
-        table.add_column(heading, justify="right" if number else "left")
+        table.add_column(heading, justify="right" if number else "left", no_wrap=True)
     for row in rows:
         table.add_row(*row.values())
     console = Console()

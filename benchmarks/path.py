@@ -174,18 +174,20 @@ def _backup(given: argparse.Namespace) -> Run:
 
 def _restore(given: argparse.Namespace) -> Run:
     meter = _Meter("restore", given.repository)
-    options = {"extents": given.extents, "tuning": _tuning(given)}
+    extents, tuning = given.extents, _tuning(given)
 
     def call() -> tuple[int, int, int]:
         with meter.open() as repository:
             size_bytes = repository.find_backup(given.backup).size_bytes
             if given.stream:
                 with open(given.target, "wb") as stream:
-                    done = restore_to_stream(repository, given.backup, stream, **options)
+                    done = restore_to_stream(
+                        repository, given.backup, stream, extents=extents, tuning=tuning
+                    )
             else:
-                create = {"access": Access.CREATE, "size_bytes": size_bytes}
-                with open_volume(given.target, **create) as target:
-                    done = restore(repository, given.backup, target, **options)
+                new = open_volume(given.target, access=Access.CREATE, size_bytes=size_bytes)
+                with new as target:
+                    done = restore(repository, given.backup, target, extents=extents, tuning=tuning)
         return size_bytes, done.got_bytes, done.written_bytes
 
     return meter.measure(call)
@@ -237,7 +239,9 @@ def _parser() -> argparse.ArgumentParser:
     proof.add_argument("repository")
     proof.add_argument("--depth", choices=list(Depth), default=Depth.DATA)
     for operation in (out, back, proof):
-        operation.add_argument("--threads", type=int, help="workers and readers, one a core if not given")
+        operation.add_argument(
+            "--threads", type=int, help="workers and readers, one a core if not given"
+        )
     return parser
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import backupcore.driver as specification
-from backupcore.driver import GROUP, Driver, Url
+from backupcore.driver import GROUP, Capabilities, Driver, Url
 from backupcore.driver.layer import Checked, ReadOnly
 from backupcore.errors import Refused
 from backupcore.plugin import load_plugin, schemes
 
-__all__ = ["driver_schemes", "open_driver"]
+__all__ = ["DEFAULT_SCHEME", "driver_schemes", "open_driver", "scheme_capabilities"]
 
 DEFAULT_SCHEME = "posix"
 
@@ -35,3 +35,21 @@ def open_driver(url: str | Url, *, read_only: bool = False, **options: str) -> D
 def driver_schemes() -> dict[str, str]:
     """Return every scheme that can be opened and the distribution that brings it."""
     return schemes(GROUP)
+
+
+def scheme_capabilities(scheme: str) -> Capabilities | None:
+    """Return what every store of a scheme promises, None when only an opened one can tell.
+
+    Raises: UnknownScheme when its plugin cannot be loaded.
+    """
+    hook = load_plugin(GROUP, scheme, specification)
+    plugins = [found.plugin for found in hook.backupcore_open_driver.get_hookimpls()]
+    stated = [
+        thing.capabilities
+        for plugin in plugins
+        for thing in vars(plugin).values()
+        if isinstance(thing, type)
+        and issubclass(thing, Driver)
+        and isinstance(getattr(thing, "capabilities", None), Capabilities)
+    ]
+    return stated[0] if len(stated) == 1 else None

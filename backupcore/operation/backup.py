@@ -160,11 +160,7 @@ class _Run:
             return None
         domain_id, chunk = self._domain.domain_id, self._grid.chunk_size_bytes
         if base == "latest":
-            mine = [
-                manifest
-                for manifest in self._repository.manifests(self._volume_id)
-                if manifest.backup.domain_id == domain_id
-            ]
+            mine = list(self._repository.manifests(self._volume_id, domain_id=domain_id))
             chosen = mine[-1] if mine else None
         else:
             chosen = self._repository.manifest(base)

@@ -86,9 +86,14 @@ class Repository:
         """
         return (manifest.backup for manifest in self.manifests(volume_id))
 
-    def manifests(self, volume_id: str | None = None) -> Iterator[Manifest]:
-        """Yield every backup's manifest, of one volume or of all, oldest first. Raises as above."""
-        tag = volume_tag(volume_id, self.domain().id_key) if volume_id is not None else None
+    def manifests(
+        self, volume_id: str | None = None, *, domain_id: str | None = None
+    ) -> Iterator[Manifest]:
+        """Yield every backup's manifest, oldest first, or those of one volume of a domain.
+
+        Raises: ManifestDamaged, Unsupported.
+        """
+        tag = None if volume_id is None else volume_tag(volume_id, self.domain(domain_id).id_key)
         found = [self.registers.manifest(history) for history in self.registers.histories(tag)]
         committed = (manifest for manifest in found if manifest is not None)
         yield from sorted(committed, key=lambda manifest: manifest.backup.committed_at)

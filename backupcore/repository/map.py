@@ -81,7 +81,6 @@ _NODE_PACK = np.dtype([("pack", "V36"), ("live_bytes", "<u8")])
 _COPIED_ROW = (
     "offset", "stored_length", "plain_length", "digest", "cells", "logical_bytes", "stored_bytes",
 )  # fmt: skip
-_COUNTS = ("offset", "stored_length", "plain_length", "cells", "logical_bytes", "stored_bytes")
 _COPIED = ("offset", "stored_length", "plain_length", "checksum")
 _PRESENCE_LENGTH = FAN_OUT // 8
 
@@ -269,6 +268,8 @@ class Node:
         child_packs = columns.take("<u4", child_pack_count).astype(np.int64)
         columns.close()
         if not is_lowest:
+            if pack_count:
+                raise Damaged("node names data packs above level 1")
             starts = np.zeros(FAN_OUT + 1, np.int64)
         if (np.diff(starts) < 0).any() or starts[-1] != child_pack_count or starts[0]:
             raise Damaged("node's child packs do not fit its children")
@@ -284,8 +285,9 @@ def _open_rows(stored: npt.NDArray[np.void], table: PackRefs) -> npt.NDArray[np.
     used = stored["pack"] != NULL_PACK
     if (stored["pack"][used] >= len(table)).any() or not stored["stored_length"][used].all():
         raise Damaged("node names a map pack beyond its table")
-    null = stored[~used]
-    if stored["reserved"].any() or any(null[name].any() for name in _COUNTS):
+    null = np.zeros(FAN_OUT - int(used.sum()), _NODE_ROW)
+    null["pack"] = NULL_PACK
+    if stored["reserved"].any() or stored[~used].tobytes() != null.tobytes():
         raise Damaged("node has a null row that is not null")
     rows = null_rows()
     for name in _COPIED_ROW:

@@ -44,7 +44,7 @@ __all__ = [
 
 PACK_SIZE_BYTES_MAX = 32 * MIB
 FOOTER_READ_BYTES = 64 * KIB  # one ranged read that holds the whole footer of most packs
-_FOOTER_SHRINKAGE_MAX = 16  # a footer is mostly digests: it hardly shrinks
+_FOOTER_SHRINKAGE_MAX = 64  # a footer is mostly digests: it hardly shrinks
 _CHECKSUM = struct.Struct("<Q")
 
 # where a frame lies: one row of a leaf's frame table with its pack beside it

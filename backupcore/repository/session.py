@@ -119,6 +119,7 @@ class Session:
         if self._lease.register is not None:
             found = self._registers.read(self._lease.register)
             if found is not None:
+                self._drop_lease()
                 raise SessionFenced(_fenced(found))
         self._renew(self._runtime.process)
 

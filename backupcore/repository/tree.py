@@ -183,7 +183,7 @@ class TreeReader:
         key = pack_id(MAP, bytes(row["pack"]))
         rows = self._read_ahead(row, index) if level == 0 else [row]
         start = int(row["offset"])
-        length = int(rows[-1]["offset"] + rows[-1]["stored_length"]) - start
+        length = int(rows[-1]["offset"]) + int(rows[-1]["stored_length"]) - start
         try:
             data = self._driver.get(key, start, length)
         except (ObjectMissing, ValueError) as error:
@@ -206,7 +206,7 @@ class TreeReader:
         rows = [row]
         if self._root is None or self._root.level == 0:
             return rows
-        end = int(row["offset"] + row["stored_length"])
+        end = int(row["offset"]) + int(row["stored_length"])
         for other in self.node(1, index // FAN_OUT).rows[index % FAN_OUT + 1 :]:
             if is_null(other):
                 continue
@@ -306,8 +306,15 @@ class TreeWriter:
         parent.node.rows[index % FAN_OUT] = row
         parent.put[index % FAN_OUT] = (leaf, old)
 
+    def keep_leaf(self, index: int) -> None:
+        """Inherit a leaf, and the nodes above it unless they are condemned or lost."""
+        if self.level:
+            self._node(1, index // FAN_OUT)
+
     def finish(self) -> Root | None:
         """Write what is open; return the root, None when every cell is zero."""
+        for level in range(self.level, 1, -1):  # a shrunk volume ends in these, changed or not
+            self._node(level, (self._cell_count - 1) // FAN_OUT ** (level + 1))
         for level in range(1, self.level + 1):
             self._close(level)
         return None if is_null(self._root_row) else Root(self.level, self._root_row)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -21,7 +20,7 @@ from backupcore.repository import Repository
 from backupcore.repository.control import Config, Domain
 from backupcore.repository.key import CONFIG, DATA, MAP, domain_key, pack_id
 from backupcore.runtime import Process, Runtime
-from backupcore.testing.fault import FaultyDriver, Rule
+from backupcore.testing.fault import Action, FaultyDriver, Rule
 from backupcore.units import KIB
 from backupcore.volume import Volume
 from backupcore.volume.memory import MemoryVolume
@@ -162,11 +161,21 @@ def packs_of(repository: Repository, backup_id: str) -> set[str]:
     return found
 
 
-@contextmanager
-def call_counted(repository: Repository) -> Iterator[list[int]]:
-    """Tell how many driver calls were made inside, in a list of one."""
-    driver = repository.driver
-    below = driver.below  # type: ignore[attr-defined]
-    before, counted = below.call_count, [0]
-    yield counted
-    counted[0] = below.call_count - before
+class Recording(FaultyDriver):
+    """Writes down every call: its operation and the keys it names, a prefix for a listing."""
+
+    def __init__(self, below: Driver, *rules: Rule) -> None:
+        super().__init__(below, *rules)
+        self.calls: list[tuple[str, str]] = []
+
+    def _begin(self, operation: str, keys: Sequence[str]) -> Action | None:
+        self.calls += [(operation, key) for key in keys]
+        return super()._begin(operation, keys)
+
+    def folders(self, *operations: str) -> list[tuple[str, str]]:
+        """Return the calls of some operations, or of all, with the first part of each key."""
+        return [
+            (operation, key.partition("/")[0])
+            for operation, key in self.calls
+            if not operations or operation in operations
+        ]

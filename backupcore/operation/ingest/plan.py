@@ -12,7 +12,7 @@ import numpy.typing as npt
 from backupcore.extents import cells_of
 from backupcore.model import Grid
 from backupcore.repository.map import FAN_OUT
-from backupcore.repository.tree import TreeReader
+from backupcore.repository.tree import TreeReader, is_null
 from backupcore.volume import Volume
 
 __all__ = ["LeafPlan", "Slab", "plan_leaves"]
@@ -52,7 +52,8 @@ def plan_leaves(
     """Yield, in volume order, every leaf that holds data or held some in the base.
 
     Asks the volume for its extents window by window (64 GiB with 64 KiB chunks), so memory does
-    not grow with the volume.
+    not grow with the volume. The first leaf of a window is among them when what the base held
+    there cannot be known.
     """
     chunk = grid.chunk_size_bytes
     window_length = chunk * FAN_OUT * FAN_OUT
@@ -60,14 +61,29 @@ def plan_leaves(
     for window, offset in enumerate(range(0, volume.size_bytes, window_length)):
         length = min(window_length, volume.size_bytes - offset)
         first_cell = window * FAN_OUT * FAN_OUT
-        touched = cells_of(volume.extents(offset, length), chunk, first_cell, FAN_OUT * FAN_OUT)
-        by_leaf = touched.reshape(FAN_OUT, FAN_OUT)
+        extents = volume.extents(offset, length)
         known = base.node(1, window).rows["stored_length"] > 0
+        known[0] |= _is_lost(base, window)
+        if not len(extents) and not known.any():
+            continue
+        touched = cells_of(extents, chunk, first_cell, FAN_OUT * FAN_OUT)
+        by_leaf = touched.reshape(FAN_OUT, FAN_OUT)
         for position in np.flatnonzero(by_leaf.any(axis=1) | known).tolist():
             index = window * FAN_OUT + position
             cells = np.flatnonzero(by_leaf[position]) + index * FAN_OUT
             slabs = _cut(cells.astype(np.int64), slab_cells, chunk, volume.size_bytes)
             yield LeafPlan(index, tuple(slabs))
+
+
+def _is_lost(base: TreeReader, window: int) -> bool:
+    """Return whether a node above a window is there and counts as zero: it cannot be read."""
+    index = window
+    for level in range(1, base.level + 1):
+        is_there = not is_null(base.row(level, index))
+        if is_there and not base.node(level, index).rows["stored_length"].any():
+            return True
+        index //= FAN_OUT
+    return False
 
 
 def _cut(cells: Cells, slab_cells: int, chunk: int, size_bytes: int) -> Iterator[Slab]:

@@ -23,7 +23,7 @@ from backupcore.repository.key import DATA, MAP, PackKind, pack_reference
 from backupcore.repository.map import FAN_OUT
 from backupcore.repository.pack import StoredFrame
 from backupcore.repository.session import Session
-from backupcore.repository.tree import Root, TreeReader, TreeWriter
+from backupcore.repository.tree import Root, TreeReader, TreeWriter, is_null
 from backupcore.repository.writer import FullPack, PackWriter
 from backupcore.volume import Volume
 
@@ -143,9 +143,13 @@ class Storing:
         """Inherit the leaf when it is as it was, else put it."""
         draft = self._draft(leaf.index)
         del self._drafts[leaf.index]
-        is_condemned = bytes(self._base.row(0, leaf.index)["pack"]) in self._condemned_maps
-        if not draft.is_unchanged or is_condemned:
+        inherited = self._base.row(0, leaf.index)
+        is_condemned = bytes(inherited["pack"]) in self._condemned_maps
+        is_lost = draft.base is None and not is_null(inherited)
+        if not draft.is_unchanged or is_condemned or is_lost:
             self._tree.put_leaf(leaf.index, draft.finish(), draft.base)
+        else:
+            self._tree.keep_leaf(leaf.index)
 
     def finish(self) -> None:
         """Close the map and every pack."""

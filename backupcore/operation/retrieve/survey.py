@@ -92,7 +92,7 @@ class Survey:
             self._tell(error, level, index)
             return
         yield Item(row, *self._extent(level, index), node=node)
-        for child in range(FAN_OUT):
+        for child in np.flatnonzero(node.rows["stored_length"]).tolist():
             yield from self._below(level - 1, index * FAN_OUT + child, wants_leaf)
 
     def _open_leaf(self, index: int) -> Leaf | None:

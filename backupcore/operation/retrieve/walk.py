@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
-from backupcore.extents import Extents, clip_extents
+import numpy as np
+
+from backupcore.extents import Extents, cells_of
 from backupcore.repository.map import FAN_OUT, Leaf
 from backupcore.repository.tree import TreeReader, is_null
 
@@ -28,19 +31,34 @@ def walk_leaves(
     """Yield what of a map touches clean extents, in volume order. Raises: MapDamaged."""
     leaf_length = chunk_size_bytes * FAN_OUT
 
+    def stretch(offset: int, end: int, leaf: Leaf | None) -> Stretch:
+        length = min(end, size_bytes) - offset
+        return Stretch(offset, length, leaf, offset // chunk_size_bytes)
+
     def walk(level: int, index: int) -> Iterator[Stretch]:
         span = leaf_length * FAN_OUT**level
         offset = index * span
-        length = min(span, size_bytes - offset)
-        if length <= 0 or not len(clip_extents(extents, offset, length)):
-            return
-        first_cell = offset // chunk_size_bytes
         if is_null(tree.row(level, index)):
-            yield Stretch(offset, length, None, first_cell)
+            yield stretch(offset, offset + span, None)
         elif level == 0:
-            yield Stretch(offset, length, tree.leaf(index), first_cell)
+            yield stretch(offset, offset + span, tree.leaf(index))
         else:
-            for child in range(FAN_OUT):
-                yield from walk(level - 1, index * FAN_OUT + child)
+            yield from below(level, index)
 
-    yield from walk(tree.level, 0)
+    def below(level: int, index: int) -> Iterator[Stretch]:
+        """Yield what is below a node; neighbouring children of zeros come as one."""
+        child_span = leaf_length * FAN_OUT ** (level - 1)
+        first = index * FAN_OUT
+        touched = cells_of(extents, child_span, first, FAN_OUT)
+        is_data = tree.node(level, index).rows["stored_length"] > 0
+        kinds = np.where(touched, 1 + is_data, 0)
+        edges = np.flatnonzero(np.diff(kinds)) + 1
+        for start, end in pairwise([0, *edges.tolist(), FAN_OUT]):
+            if kinds[start] == 1:
+                yield stretch((first + start) * child_span, (first + end) * child_span, None)
+            elif kinds[start]:
+                for child in range(first + start, first + end):
+                    yield from walk(level - 1, child)
+
+    if size_bytes and len(extents):
+        yield from walk(tree.level, 0)

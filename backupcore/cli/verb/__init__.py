@@ -1,0 +1,1 @@
+"""The verbs: each parses, calls the library and hands the result to `talk`."""

@@ -1,0 +1,94 @@
+"""`backupcore backup`: store a volume as it is now."""
+
+from __future__ import annotations
+
+from typing import TypedDict, Unpack
+
+import click
+
+from backupcore import Backup, BackupRequest, backup, open_volume
+from backupcore.cli.document import backup_document
+from backupcore.cli.opening import open_to_work
+from backupcore.cli.parameter import label, repository_option, size, speaking
+from backupcore.cli.progress import showing_progress
+from backupcore.cli.stop import STOP
+from backupcore.cli.talk import Talk
+from backupcore.units import format_bytes, format_duration
+
+__all__ = ["backup_command"]
+
+
+class About(TypedDict):
+    """What is to be written about the backup."""
+
+    volume_id: str | None
+    name: str
+    description: str
+    labels: tuple[tuple[str, str], ...]
+
+
+@click.command("backup")
+@click.argument("volume")
+@repository_option
+@click.option("--volume-id", metavar="ID", help="What the volume is called; its path by default.")
+@click.option("--name", default="", help="A name for the backup.")
+@click.option("--description", default="", help="A text for the backup.")
+@click.option("--label", "labels", type=label, multiple=True, metavar="KEY=VALUE", help="A label.")
+@click.option("--full", "is_full", is_flag=True, help="Compare with no base.")
+@click.option("--base", metavar="BACKUP", help="Compare with this one, not with the latest.")
+@click.option("--rate-limit", type=size, metavar="RATE", help="Bytes a second, such as 50MiB.")
+@speaking
+def backup_command(
+    talk: Talk,
+    volume: str,
+    url: str,
+    *,
+    is_full: bool,
+    base: str | None,
+    rate_limit: int | None,
+    **about: Unpack[About],
+) -> None:
+    """Back up VOLUME: a block device, an image file, or the URL of another kind of volume.
+
+    What is as it was in the base is neither sent nor stored again; the backup is whole all the
+    same. A backup that was stopped is taken up again.
+    """
+    if is_full and base is not None:
+        raise click.UsageError("--full and --base exclude each other")
+    request = BackupRequest(
+        volume_id=about["volume_id"],
+        name=about["name"],
+        description=about["description"],
+        labels=dict(about["labels"]),
+    )
+    with (
+        open_to_work(url, rate_bytes_s=rate_limit) as repository,
+        open_volume(volume) as source,
+        STOP.heard() as stop,
+        showing_progress(talk, "backup") as progress,
+    ):
+        done = backup(
+            source,
+            repository,
+            base=None if is_full else base or "latest",
+            request=request,
+            progress=progress,
+            stop=stop,
+        )
+    talk.tell(backup_document(done), _text(done), quiet_text=done.id)
+
+
+def _text(done: Backup) -> str:
+    sums = done.sums
+    facts = {
+        "size": done.size_bytes,
+        "read": sums.read_bytes,
+        "new": sums.new_bytes,
+        "stored": sums.stored_bytes,
+    }
+    shown = ", ".join(f"{name} {format_bytes(value)}" for name, value in facts.items())
+    kind = f"incremental to {done.base_id}" if done.base_id else "full"
+    return (
+        f"backup {done.id} of {done.volume_id}\n"
+        f"{shown} in {format_duration(sums.duration_s)}, {kind}"
+    )
