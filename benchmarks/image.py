@@ -19,6 +19,7 @@ from backupcore.volume import Volume
 from backupcore.volume.file import FileVolume
 
 __all__ = [
+    "SEED",
     "copy_image",
     "data_length",
     "given_image",

@@ -18,9 +18,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from types import TracebackType
-from typing import Self
 
+from backupcore.closing import Closing
 from backupcore.errors import InvalidKey
 from backupcore.model import Buffer
 from backupcore.plugin import hookimpl, hookspec
@@ -86,7 +85,7 @@ class ObjectInfo:
     modified: datetime | None = None
 
 
-class Driver(ABC):
+class Driver(Closing, ABC):
     """A store of immutable objects. Every call may come from several threads at once."""
 
     capabilities: Capabilities
@@ -141,19 +140,8 @@ class Driver(ABC):
     def delete(self, keys: Iterable[str]) -> None:
         """Remove objects; one that does not exist is fine. Raises: AccessDenied, Unavailable."""
 
-    def close(self) -> None:  # noqa: B027 - most drivers hold nothing
+    def close(self) -> None:
         """Release connections; the driver is not used afterwards."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 @hookspec(firstresult=True)

@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
+from backupcore.closing import Closing
 from backupcore.driver import Driver, Role
 from backupcore.driver.layer import ReadOnly
 from backupcore.driver.pace import Retrying
@@ -40,7 +39,7 @@ __all__ = ["DEFAULT_LEVEL", "Repository", "create_repository", "open_repository"
 DEFAULT_LEVEL = 1
 
 
-class Repository:
+class Repository(Closing):
     """An open repository; close it, or use it in a `with` statement.
 
     driver: every call of it is repeated for a while when the store is unavailable.
@@ -165,17 +164,6 @@ class Repository:
     def close(self) -> None:
         """Release the driver."""
         self.driver.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _latest(self, volume_id: str | None) -> History:
         manifests = list(self.manifests(volume_id))

@@ -15,12 +15,15 @@ from typing import Any
 from backupcore.driver import Driver, Role
 from backupcore.errors import (
     AccessDenied,
+    Damaged,
     ObjectExists,
     ObjectMissing,
     ReadOnly,
     SessionFenced,
     StoreError,
+    StoreFull,
     Unavailable,
+    Unsupported,
 )
 from backupcore.model import PackId
 from backupcore.repository.control import Lease, SessionKind, Tomb
@@ -34,6 +37,9 @@ __all__ = ["Session", "condemn", "find_abandoned", "read_tombs"]
 log = logging.getLogger(__name__)
 
 RENEW_EVERY_S = 60.0
+_ATTEMPTS = 5  # of one put of a lease while the store comes and goes
+_PAUSE_S = 1.0
+_TAKES_NO_LEASE = (ReadOnly, AccessDenied, StoreFull)
 _NOBODY = Process("", "", 0, "")
 
 
@@ -70,8 +76,8 @@ class Session:
     ) -> Session:
         """Put the lease of a new session, then read the tombs.
 
-        A session that decides no register (a restore) works without a lease on a store it may
-        not write.
+        A session that decides no register (a restore) works without a lease on a store that takes
+        none. It references nothing anew, so tombs are nothing to it, damaged ones neither.
         """
         lease = Lease(
             runtime.new_id(), 0, kind, register, domain_id, chunk_size_bytes, runtime.process,
@@ -80,11 +86,12 @@ class Session:
         session = cls(driver, registers, runtime, lease)
         try:
             session._put_lease(lease)
-        except (ReadOnly, AccessDenied):
+        except _TAKES_NO_LEASE:
             if register is not None:
                 raise
             session._is_leased = False
-        session.condemned = read_tombs(driver)
+        if register is not None:
+            session.condemned = read_tombs(driver)
         return session
 
     @classmethod
@@ -121,7 +128,13 @@ class Session:
             if found is not None:
                 self._drop_lease()
                 raise SessionFenced(_fenced(found))
-        self._renew(self._runtime.process)
+        try:
+            self._renew(self._runtime.process)
+        except _TAKES_NO_LEASE as error:
+            if self._lease.register is not None:
+                raise
+            self._renewed_s = self._runtime.clock.monotonic()
+            log.warning("lease not renewed", extra={"session": self.id, "error": str(error)})
 
     def commit(self, facts: Mapping[str, Any]) -> Register:
         """Put the manifest; return it once it stands. All packs are durable by now.
@@ -143,7 +156,7 @@ class Session:
             self._drop_lease()
             return
         try:
-            self._renew(_NOBODY)
+            self._renew(_NOBODY, is_patient=False)
         except StoreError as error:
             log.warning("session not handed over", extra={"session": self.id, "error": str(error)})
 
@@ -153,29 +166,38 @@ class Session:
             raise AssertionError("a session that decides a register ends by commit or pause")
         self._drop_lease()
 
-    def _put_lease(self, lease: Lease) -> None:
+    def _put_lease(self, lease: Lease, *, is_patient: bool = True) -> None:
         """Put a lease's name; one that is there already is our own first try or a twin's."""
-        for is_last in (False, True):
+        attempts = _ATTEMPTS if is_patient else 2
+        for attempt in range(attempts):
             try:
                 self._driver.put(lease.name.key, lease.seal(), if_absent=True, role=Role.CONTROL)
             except ObjectExists:
                 return
             except Unavailable:
-                if is_last:
+                if attempt == attempts - 1:
                     raise
+                if is_patient:
+                    self._await_store()
                 continue
             return
 
-    def _renew(self, process: Process) -> None:
+    def _await_store(self) -> None:
+        """Wait for the store to answer, as long as the driver is patient with other calls."""
+        self._runtime.clock.sleep(_PAUSE_S)
+        next(iter(self._driver.list(f"sessions/{self.id}/")), None)
+
+    def _renew(self, process: Process, *, is_patient: bool = True) -> None:
         """Put the next counter, then remove lower ones; the new name is visible before."""
         old = self._lease
-        self._lease = Lease(
+        lease = Lease(
             old.session_id, old.counter + 1, old.kind, old.register, old.domain_id,
             old.chunk_size_bytes, process, self._runtime.clock.now(),
         )  # fmt: skip
-        self._put_lease(self._lease)
+        self._put_lease(lease, is_patient=is_patient)
+        self._lease = lease
         self._renewed_s = self._runtime.clock.monotonic()
-        self._driver.delete([LeaseName(old.session_id, old.counter).key])
+        self._driver.delete([old.name.key])
 
     def _drop_lease(self) -> None:
         """Remove the lease; its register is decided, or it names none."""
@@ -227,14 +249,16 @@ def find_abandoned(
     for name in newest.values():
         try:
             lease = Lease.open(driver.get(name.key), name.key)
+            if lease.register is None or lease.register.volume_tag != volume_tag:
+                continue
+            if registers.read(lease.register) is not None:
+                remove_lease(driver, lease.session_id)
+            elif lease.kind is kind and (lease.process == _NOBODY or lease.process.is_gone()):
+                found.append(lease)
         except ObjectMissing:
             continue  # renewed meanwhile: somebody works at it
-        if lease.register is None or lease.register.volume_tag != volume_tag:
-            continue
-        if registers.read(lease.register) is not None:
-            remove_lease(driver, lease.session_id)
-        elif lease.kind is kind and (lease.process == _NOBODY or lease.process.is_gone()):
-            found.append(lease)
+        except (Damaged, Unsupported) as error:
+            log.warning("session not resumed", extra={"lease": name.key, "error": str(error)})
     return sorted(found, key=lambda lease: lease.at, reverse=True)
 
 

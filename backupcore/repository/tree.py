@@ -324,8 +324,12 @@ class TreeWriter:
         found = self._open.get(level)
         if found is not None and found.index == index:
             return found
-        for lower in range(1, level + 1):
+        for lower in range(1, level):
             self._close(lower)
+        found = self._open.get(level)  # what was closed below may have opened it
+        if found is not None and found.index == index:
+            return found
+        self._close(level)
         base = self._base.node(level, index)
         node = replace(base, chunk_size_bytes=self._chunk, rows=base.rows.copy())
         if level > 1:  # a shrunk volume ends before; below, whoever puts leaves sees to it

@@ -12,9 +12,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
 from enum import StrEnum
-from types import TracebackType
-from typing import Self
 
+from backupcore.closing import Closing
 from backupcore.errors import ReadOnly, Refused, TargetTooSmall, VolumeMissing, VolumeShrunk
 from backupcore.extents import Extents, single_extent
 from backupcore.model import Buffer
@@ -44,7 +43,7 @@ class Access(StrEnum):
     CREATE = "create"  # a new thing of a given size that reads as zeros
 
 
-class Volume(ABC):
+class Volume(Closing, ABC):
     """A run of bytes of a fixed size. Reads and writes may come from several threads at once.
 
     name: how messages call it. identity: the default volume id of its backups; two openings of
@@ -96,10 +95,10 @@ class Volume(ABC):
         """Make an extent read as zeros. Raises: TargetTooSmall, TargetError, ReadOnly."""
         raise ReadOnly(f"{self.name}: opened for reading: open it with access 'write'")
 
-    def finish(self) -> None:  # noqa: B027 - nothing to do for memory
+    def finish(self) -> None:
         """Make what was written durable and, when it was created, visible under its name."""
 
-    def close(self) -> None:  # noqa: B027 - nothing to do for memory
+    def close(self) -> None:
         """Let go of it; a created volume that was not finished is removed."""
 
     def check_read(self, offset: int, length: int) -> None:
@@ -117,17 +116,6 @@ class Volume(ABC):
                 f"{self.name}: {length} bytes at offset {offset} end beyond the target's "
                 f"{self.size_bytes} bytes"
             )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 @hookspec(firstresult=True)

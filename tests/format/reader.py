@@ -28,6 +28,7 @@ MAGIC = b"\x89BKC\r\n\x1a\n"
 FRAME_MAGIC = b"\xf5BKF"
 FAN_OUT = 1024
 FRAME_SIZE_BYTES_MAX = 4 << 20
+MAP_ITEM_SIZE_BYTES_MAX = 64 << 20
 KNOWN_FEATURES: frozenset[str] = frozenset()
 NULL_ROW = struct.pack("<IIIHH56x", 0, 0, 0, 0xFFFF, 0)
 
@@ -112,7 +113,7 @@ def open_frame(stored: bytes, plain_length: int, what: str) -> bytes:
     check((magic, cipher, reserved) == (FRAME_MAGIC, 0, 0), f"{what}: no frame")
     check(plain == plain_length and plain > 0, f"{what}: frame of another length")
     payload = stored[40:]
-    check(payload_length == len(payload), f"{what}: frame cut or too long")
+    check(payload_length == len(payload) <= plain, f"{what}: frame cut or too long")
     if codec == 0:
         check(plain == payload_length, f"{what}: plain frame of another length")
         return payload
@@ -175,9 +176,10 @@ def backups(folder: Path) -> Iterator[Header]:
 def pack_keys(data: bytes, kind: str, width: int) -> list[str]:
     """Return the key of each pack of a table whose entries begin with a pack reference."""
     entries = (data[start : start + width] for start in range(0, len(data), width))
+    numbered = ((entry, int.from_bytes(entry[32:36], "little")) for entry in entries)
     return [
-        f"{kind}/{entry[:16].hex()}/{entry[16:32].hex()}-{int.from_bytes(entry[32:36], 'little'):010d}"
-        for entry in entries
+        f"{kind}/{entry[:16].hex()}/{entry[16:32].hex()}-{number:010d}"
+        for entry, number in numbered
     ]
 
 
@@ -185,6 +187,7 @@ def leaves(source: Source, row: Row, level: int, first_cell: int) -> Iterator[tu
     """Yield first cell and plain bytes of each leaf below a row, in order."""
     what = f"{row.pack} at {row.offset}"
     check(first_cell < source.cell_count, f"{what}: lies beyond the volume's end")
+    check(row.plain_length <= MAP_ITEM_SIZE_BYTES_MAX, f"{what}: {row.plain_length} bytes")
     stored = read_range(source.folder, row.pack, row.offset, row.stored_length)
     check(blake3(stored).digest() == row.digest, f"{what}: digest differs")
     plain = open_frame(stored, row.plain_length, what)
@@ -232,7 +235,8 @@ def chunks(source: Source, first_cell: int, leaf: bytes) -> Iterator[tuple[int, 
     check(not reserved and len(leaf) == ids + 35 * cell_count, f"leaf {first_cell}: length")
     bits = int.from_bytes(leaf[presence:ids], "little")
     cells = [first_cell + index for index in range(FAN_OUT) if bits >> index & 1]
-    check(len(cells) == cell_count, f"leaf {first_cell}: presence differs")
+    check(len(cells) == cell_count > 0, f"leaf {first_cell}: presence differs")
+    check(cells[-1] < source.cell_count, f"leaf {first_cell}: cells beyond the volume's end")
     packs = pack_keys(leaf[32:frames], "data", 36)
     frame_of = struct.unpack_from(f"<{cell_count}H", leaf, ids + 32 * cell_count)
     users: dict[int, list[int]] = defaultdict(list)

@@ -9,14 +9,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from backupcore.chunk.digest import checksum, chunk_ids, ids_equal
 from backupcore.chunk.frame import FrameDecoder
+from backupcore.closing import Closing
 from backupcore.config import Tuning
 from backupcore.driver import Driver
 from backupcore.errors import Damaged, ObjectMissing, PackDamaged
@@ -118,7 +118,7 @@ def _merge(uses: Iterator[tuple[PackId, FrameUse]]) -> Iterator[Fetch]:
         yield Fetch(pack, frames[0].offset, end - frames[0].offset, tuple(frames))
 
 
-class Fetcher:
+class Fetcher(Closing):
     """Runs gets in parallel and hands every frame, checked, to a sink.
 
     failed: told of each damaged frame; without it the first one is raised. got_bytes: so far.
@@ -160,15 +160,7 @@ class Fetcher:
             self.got_bytes += fetch.length
             yield fetch
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         """Start nothing more and wait for what runs."""
         self._pool.shutdown(cancel_futures=True)
 
