@@ -110,12 +110,10 @@ class TreeReader:
 
     def node(self, level: int, index: int) -> Node:
         """Return a node; right above the root, one that leads to it. Raises: MapDamaged."""
-        found = self._nodes.get((level, index))
-        if found is None:
-            found = self._load(level, index)
-            while len(self._nodes) >= _NODES_KEPT:
-                del self._nodes[next(iter(self._nodes))]
-            self._nodes[level, index] = found
+        found = self._nodes.pop((level, index), None) or self._load(level, index)
+        self._nodes[level, index] = found  # last: the one used longest ago goes first
+        if len(self._nodes) > _NODES_KEPT:
+            del self._nodes[next(iter(self._nodes))]
         return found
 
     def leaf(self, index: int) -> Leaf | None:
