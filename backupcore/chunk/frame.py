@@ -12,14 +12,23 @@ from enum import IntEnum
 
 import zstandard
 
-from backupcore.errors import Damaged
+from backupcore.errors import Damaged, Refused
 from backupcore.model import Buffer
 
-__all__ = ["HEADER_LENGTH", "Codec", "Frame", "FrameDecoder", "FrameEncoder", "FrameLabel"]
+__all__ = [
+    "HEADER_LENGTH",
+    "Codec",
+    "Frame",
+    "FrameDecoder",
+    "FrameEncoder",
+    "FrameLabel",
+    "check_level",
+]
 
 MAGIC = b"\xf5BKF"
 _HEADER = struct.Struct("<4sBBHIIQ16s")
 HEADER_LENGTH = _HEADER.size
+LEVEL_MIN, LEVEL_MAX = -7, zstandard.MAX_COMPRESSION_LEVEL
 _ZSTD_BLOCK_BYTES_MAX = 128 << 10  # of plain bytes, as RFC 8878 limits them
 _USEFUL = 31 / 32  # a payload that saves less is stored plain: decoding it would cost more
 
@@ -56,6 +65,13 @@ class Frame:
     def stored_length(self) -> int:
         """Header and payload, in bytes."""
         return HEADER_LENGTH + len(self.payload)
+
+
+def check_level(level: int) -> int:
+    """Return the zstd level; raises Refused when there is none of that number."""
+    if not LEVEL_MIN <= level <= LEVEL_MAX:
+        raise Refused(f"compression level {level}: choose one from {LEVEL_MIN} to {LEVEL_MAX}")
+    return level
 
 
 class FrameEncoder:

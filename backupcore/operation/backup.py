@@ -13,6 +13,7 @@ from uuid import UUID
 
 import numpy as np
 
+from backupcore.chunk.frame import check_level
 from backupcore.config import Tuning
 from backupcore.errors import Refused, VolumeShrunk
 from backupcore.model import SIZE_BYTES_MAX, Backup, BackupId, Grid, ProgressCallback, Sums
@@ -96,7 +97,8 @@ class _Run:
         self._request = request
         self._tuning = tuning
         self._grid = request.grid or repository.config.grid
-        self._level = repository.config.level if request.level is None else request.level
+        level = repository.config.level if request.level is None else request.level
+        self._level = check_level(level)
         self._domain = repository.domain(request.domain_id)
         self._volume_id = request.volume_id or volume.identity
         self._tag = volume_tag(self._volume_id, self._domain.id_key)

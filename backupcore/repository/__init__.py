@@ -5,10 +5,12 @@ Everything that is read is checked; everything that is listed is asked of the st
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from backupcore.chunk.frame import check_level
 from backupcore.closing import Closing
 from backupcore.driver import Driver, Role
 from backupcore.driver.layer import ReadOnly
@@ -35,6 +37,8 @@ from backupcore.runtime import Runtime, StopFlag
 from backupcore.url import Url
 
 __all__ = ["DEFAULT_LEVEL", "Repository", "create_repository", "open_repository"]
+
+log = logging.getLogger(__name__)
 
 DEFAULT_LEVEL = 1
 
@@ -81,21 +85,26 @@ class Repository(Closing):
     def backups(self, volume_id: str | None = None) -> Iterator[Backup]:
         """Yield every backup there is, of one volume or of all, oldest first.
 
-        Raises: ManifestDamaged, Unsupported.
+        One whose register is damaged is left out, with an error in the log; `verify` tells of it.
+        Raises: Unsupported.
         """
         return (manifest.backup for manifest in self.manifests(volume_id))
 
     def manifests(
         self, volume_id: str | None = None, *, domain_id: str | None = None
     ) -> Iterator[Manifest]:
-        """Yield every backup's manifest, oldest first, or those of one volume of a domain.
-
-        Raises: ManifestDamaged, Unsupported.
-        """
+        """Yield every backup's manifest, or those of one volume of a domain; as `backups`."""
         tag = None if volume_id is None else volume_tag(volume_id, self.domain(domain_id).id_key)
-        found = [self.registers.manifest(history) for history in self.registers.histories(tag)]
-        committed = (manifest for manifest in found if manifest is not None)
-        yield from sorted(committed, key=lambda manifest: manifest.backup.committed_at)
+        found: list[Manifest] = []
+        for history in self.registers.histories(tag):
+            try:
+                manifest = self.registers.manifest(history)
+            except ManifestDamaged as error:
+                log.error("backup not listed", extra={"reason": str(error)})
+                continue
+            if manifest is not None:
+                found.append(manifest)
+        yield from sorted(found, key=lambda manifest: manifest.backup.committed_at)
 
     def find_backup(self, backup: str, volume_id: str | None = None) -> Backup:
         """Return the one backup that a text means. Raises as `history`."""
@@ -192,6 +201,7 @@ def create_repository(
     the URL names. Raises: Refused when there is one already, StoreError.
     """
     runtime = runtime or Runtime()
+    check_level(level)
     parsed = _parse(url)
     if create_container:
         parsed = replace(parsed, options={**parsed.options, "create_container": "yes"})
@@ -206,7 +216,7 @@ def create_repository(
         registry="store" if driver.capabilities.conditional_put else "catalog",
     )
     try:
-        if any(True for _ in driver.list(CONFIG)):
+        if any(info.key == CONFIG for info in driver.list(CONFIG)):
             raise ObjectExists(CONFIG)
         driver.put(domain_key(domain.domain_id), domain.seal(), role=Role.CONTROL)
         driver.put(CONFIG, config.seal(), if_absent=True, role=Role.CONTROL)

@@ -72,6 +72,7 @@ class Cache:
     def _put(self, path: Path, data: bytes) -> None:
         unfinished = path.with_name(f"{path.name}.{self._random_bytes(8).hex()}")
         try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             unfinished.write_bytes(data)
             unfinished.replace(path)

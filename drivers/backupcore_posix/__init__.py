@@ -6,8 +6,9 @@ posix:///var/backups, posix:relative/directory or just a path. Layout:
     <root>/.temporary/    objects being written, each locked by its writer
 
 A put writes a temporary file, makes it durable, gives it its name in one step (`link` when it
-must be absent, else `rename`) and makes the name durable. Opening creates nothing; the first put
-creates the root when its parent exists. The root may be a symbolic link, nothing below it may.
+must be absent, else `rename`) and makes the name durable. Opening creates nothing (but with the
+option `create_container=yes` the root and what is missing above it); the first put creates the
+root when its parent exists. The root may be a symbolic link, nothing below it may.
 """
 
 from __future__ import annotations
@@ -129,6 +130,11 @@ class PosixDriver(Driver):
             with translated(self._path(parent)):
                 self._tree.settle(parent)
 
+    def create_root(self) -> None:
+        """Make the root directory and what is missing above it."""
+        with translated(self._tree.path):
+            os.makedirs(self._tree.path, mode=0o700, exist_ok=True)
+
     def close(self) -> None:
         """Let go of the root directory."""
         self._tree.close()
@@ -172,9 +178,14 @@ class PosixDriver(Driver):
 @hookimpl
 def backupcore_open_driver(url: Url, options: Mapping[str, str]) -> Driver:
     """Open the directory a URL names."""
-    url.take_options()
+    chosen = url.take_options("create_container").get("create_container", "no")
+    if chosen not in ("yes", "no"):
+        raise Refused(f"{url}: create_container is {chosen!r}: write yes or no")
     if url.host:
         raise Refused(f"{url}: names a host: write posix:///{url.host}{url.path} or a plain path")
     if not url.path:
         raise Refused("posix: names no directory: write posix:///var/backups or a plain path")
-    return PosixDriver(url.path)
+    driver = PosixDriver(url.path)
+    if chosen == "yes":
+        driver.create_root()
+    return driver

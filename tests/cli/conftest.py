@@ -6,9 +6,10 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -22,6 +23,7 @@ class Place:
 
     folder: Path
     environment: dict[str, str]
+    started: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     @property
     def disk(self) -> Path:
@@ -37,19 +39,36 @@ class Place:
         assert result.exit_code == 0, result.output
         return json.loads(result.stdout)
 
-    def start(self, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:
+    def start(
+        self,
+        *arguments: str,
+        stdout: int | IO[bytes] = subprocess.PIPE,
+        stderr: int | IO[bytes] = subprocess.PIPE,
+        program: tuple[str, ...] = (sys.executable, "-m", "backupcore.cli"),
+    ) -> subprocess.Popen[bytes]:
         """Start a command as a process of its own; signals go to it and nobody else."""
-        chosen = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
-        return subprocess.Popen(
-            [sys.executable, "-m", "backupcore.cli", *arguments],
+        process = subprocess.Popen(
+            [*program, *arguments],
             env={**os.environ, **self.environment},
             cwd=self.folder,
-            **chosen,
+            stdout=stdout,
+            stderr=stderr,
         )
+        self.started.append(process)
+        return process
+
+    def end(self) -> None:
+        """End what was started here and still runs, and close its pipes."""
+        for process in self.started:
+            process.kill()
+            process.wait()
+            for pipe in (process.stdout, process.stderr):
+                if pipe is not None:
+                    pipe.close()
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     monkeypatch.chdir(tmp_path)
     with (tmp_path / "disk.img").open("wb") as image:
         image.write(bytes(range(256)) * 4096)
@@ -60,4 +79,5 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     }
     found = Place(tmp_path, environment)
     assert found.run("init").exit_code == 0
-    return found
+    yield found
+    found.end()

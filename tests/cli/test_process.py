@@ -111,6 +111,14 @@ def test_a_restore_whose_reader_goes_away_is_no_restore(place: Place) -> None:
     assert b"Traceback" not in stderr
 
 
+def test_a_closed_standard_output_does_not_undo_a_backup(place: Place) -> None:
+    closing = ("sh", "-c", 'exec "$0" -m backupcore.cli "$@" >&-', sys.executable)
+    process = place.start("backup", "disk.img", program=closing)
+    _, stderr = process.communicate(timeout=WAIT_S)
+    assert (process.returncode, stderr) == (0, b"")
+    assert place.run("list", "-q").stdout
+
+
 def test_a_full_standard_output_is_told(place: Place) -> None:
     place.json("backup", "disk.img")
     with Path("/dev/full").open("wb") as full:

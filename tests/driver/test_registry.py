@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from backupcore import errors
-from backupcore.driver.registry import driver_schemes, open_driver
+from backupcore.driver.registry import driver_schemes, open_driver, scheme_capabilities
 from backupcore.errors import InvalidKey, ObjectMissing, Refused, UnknownScheme
 from backupcore.url import Url
 
@@ -125,3 +125,18 @@ def test_only_the_plugin_of_the_scheme_is_imported(plugins: Path) -> None:
 def test_a_posix_url_without_a_clear_path_is_refused(url: str, hint: str) -> None:
     with pytest.raises(Refused, match=hint):
         open_driver(url)
+
+
+def test_capabilities_that_every_store_of_a_scheme_has_are_known_unopened() -> None:
+    capabilities = scheme_capabilities("posix")
+    assert capabilities is not None
+    assert capabilities.conditional_put
+
+
+def test_capabilities_that_only_an_opened_store_can_tell_are_unknown() -> None:
+    assert scheme_capabilities("memory") is None
+
+
+def test_capabilities_of_a_plugin_that_cannot_be_loaded_are_an_error(plugins: Path) -> None:
+    with pytest.raises(UnknownScheme, match="an_sdk_that_is_not_installed"):
+        scheme_capabilities("broken")

@@ -13,7 +13,7 @@ import pytest
 
 from backupcore.driver import Driver
 from backupcore.driver.registry import open_driver
-from backupcore.errors import AccessDenied, InvalidKey, ObjectMissing, StoreError
+from backupcore.errors import AccessDenied, InvalidKey, ObjectMissing, Refused, StoreError
 from backupcore.testing.driver import DriverConformance
 from backupcore_posix import PosixDriver
 
@@ -297,3 +297,14 @@ def test_calls_stay_on_the_directory_that_was_opened(driver: PosixDriver, root: 
     driver.put("manifest", [b"x"])
     assert os.listdir(root) == []
     assert driver.get("k") == b"old"
+
+
+def test_asked_to_it_creates_the_root_and_what_is_missing_above(tmp_path: Path) -> None:
+    with open_driver(f"posix:{tmp_path}/a/b/c?create_container=yes") as driver:
+        driver.put("key", [b"object"])
+        assert driver.get("key") == b"object"
+
+
+def test_an_option_that_is_neither_yes_nor_no_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="yes or no"):
+        open_driver(f"posix:{tmp_path}?create_container=perhaps")

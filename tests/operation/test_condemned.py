@@ -10,7 +10,17 @@ from backupcore.repository import Repository
 from backupcore.repository.session import condemn
 from backupcore.volume import Volume
 from backupcore.volume.memory import MemoryVolume
-from tests.operation.scene import CHUNK, LEAF_LENGTH, Scene, back_up, chunks, noise, packs_of, restored
+from tests.operation.scene import (
+    CHUNK,
+    LEAF_LENGTH,
+    Scene,
+    back_up,
+    chunks,
+    noise,
+    packs_of,
+    restored,
+    same,
+)
 from tests.operation.volumes import SparseVolume
 
 WINDOW_CELLS = 1024 * 1024  # cells below a node of level 1
@@ -63,7 +73,7 @@ def test_a_backup_is_whole_without_the_packs_condemned_before_it() -> None:
         condemn_packs(repository, lost)
         done = back_up(repository, volume)
         destroy(scene, lost)
-        assert restored(repository, done.id) == volume.content
+        assert same(restored(repository, done.id), volume.content)
 
 
 def test_the_backup_whose_packs_are_condemned_goes_on_working() -> None:
@@ -146,18 +156,18 @@ def test_every_kind_of_map_item_may_be_condemned(window: int) -> None:
         for cell in (WINDOW_CELLS - 1, WINDOW_CELLS, 2 * WINDOW_CELLS):
             volume.cells[cell] = noise(cell, CHUNK)
             ids.append(back_up(repository, volume).id)
-        lost = {key for key in scene.keys("map/") if key.split("/")[1] in session_of(repository, ids[window])}
+        lost = set(scene.listed(f"map/{session_of(repository, ids[window])}/"))
         condemn_packs(repository, lost)
         done = back_up(repository, volume)
         destroy(scene, lost)
         assert cells_of_backup(repository, done.id, volume) == volume.cells
 
 
-def session_of(repository: Repository, backup_id: str) -> set[str]:
+def session_of(repository: Repository, backup_id: str) -> str:
     history = repository.history(backup_id)
     register = repository.registers.state(history)
     assert register is not None
-    return {register.decision.session_id}
+    return register.decision.session_id
 
 
 def cells_of_backup(repository: Repository, backup_id: str, like: Volume) -> dict[int, bytes]:

@@ -6,9 +6,16 @@ import io
 import random
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from backupcore.chunk.digest import nonzero_chunks
 from backupcore.config import Tuning
@@ -28,6 +35,7 @@ from tests.operation.scene import (
     back_up,
     noise,
     packs_of,
+    same,
 )
 
 BORDERS = [0, CHUNK, 2 * CHUNK, 5 * CHUNK, LEAF_LENGTH, 2 * LEAF_LENGTH]
@@ -91,14 +99,14 @@ class Backups(RuleBasedStateMachine):
     @rule()
     def remove_what_no_backup_refers_to(self) -> None:
         used = set[str]().union(*(packs_of(self.repository, done) for done in self.backups))
-        packs = {*self.scene.keys("data/"), *self.scene.keys("map/")}
+        packs = {*self.scene.listed("data/"), *self.scene.listed("map/")}
         assert used <= packs
         self.scene.driver.delete(packs - used)
 
     @precondition(lambda self: self.backups)
     @rule(pick=st.randoms(use_true_random=False))
     def condemn(self, pick: random.Random) -> None:
-        packs = sorted({*self.scene.keys("data/"), *self.scene.keys("map/")})
+        packs = sorted({*self.scene.listed("data/"), *self.scene.listed("map/")})
         if packs:
             condemn(self.repository.driver, self.repository.runtime, [PackId(pick.choice(packs))])
 
@@ -115,7 +123,7 @@ class Backups(RuleBasedStateMachine):
         size = len(content) + extra
         target = MemoryVolume(size if is_new else bytearray(DIRT * size))
         restore(self.repository, backup_id, target, tuning=tuning)
-        assert target.content == content + (b"\0" if is_new else DIRT) * extra
+        assert same(target.content, content + (b"\0" if is_new else DIRT) * extra)
 
     @precondition(lambda self: self.backups)
     @rule(
@@ -132,14 +140,14 @@ class Backups(RuleBasedStateMachine):
             expected[offset : offset + length] = content[offset : offset + length]
         target = MemoryVolume(bytearray(DIRT * size))
         restore(self.repository, backup_id, target, extents=inside, tuning=INLINE)
-        assert target.content == expected
+        assert same(target.content, expected)
 
     @precondition(lambda self: self.backups)
     @rule(pick=st.randoms(use_true_random=False))
     def restore_to_stream(self, pick: random.Random) -> None:
         backup_id, stream = self._pick(pick), io.BytesIO()
         restore_to_stream(self.repository, backup_id, stream, tuning=INLINE)
-        assert stream.getvalue() == self.backups[backup_id]
+        assert same(stream.getvalue(), self.backups[backup_id])
 
     @rule(depth=st.sampled_from(list(Depth)))
     def verify(self, depth: Depth) -> None:
@@ -150,7 +158,7 @@ class Backups(RuleBasedStateMachine):
     def lists_what_the_model_holds(self) -> None:
         listed = {done.id: done.size_bytes for done in self.repository.backups()}
         assert listed == {key: len(content) for key, content in self.backups.items()}
-        assert self.scene.keys("sessions/") == []
+        assert self.scene.listed("sessions/") == []
 
     def _put(self, offset: int, data: bytes) -> None:
         offset %= len(self.content)
@@ -175,13 +183,22 @@ def _holes(content: bytearray) -> Extents:
     return clip_extents(extents_of_cells(zero, CHUNK, 0), 0, len(content))
 
 
-Backups.TestCase.settings = settings(
-    max_examples=60,
+FEW = settings(
+    max_examples=200,
     stateful_step_count=25,
     deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    suppress_health_check=[HealthCheck.too_slow],
 )
-TestBackups = Backups.TestCase
+MANY = settings(FEW, max_examples=5000, stateful_step_count=50)
+
+
+def test_a_few_sequences_agree_with_the_model() -> None:
+    run_state_machine_as_test(Backups, settings=FEW)
+
+
+@pytest.mark.long
+def test_many_sequences_agree_with_the_model() -> None:
+    run_state_machine_as_test(Backups, settings=MANY)
 
 
 def test_thirty_generations_restore_in_any_order_while_others_are_deleted() -> None:

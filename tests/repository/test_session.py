@@ -23,7 +23,7 @@ from backupcore.repository.manifest import State
 from backupcore.repository.session import RENEW_EVERY_S, Session, condemn, read_tombs
 from backupcore.testing.fault import Action, FaultyDriver, Rule
 from backupcore.volume.memory import MemoryVolume
-from tests.operation.scene import INLINE, Recording, Scene, back_up, chunks, restored
+from tests.operation.scene import INLINE, Recording, Scene, back_up, chunks, restored, same
 from tests.operation.volumes import WatchedVolume, nth_time
 
 REGISTER = RegisterName("ab" * 16, BackupId("11111111-1111-4111-8111-111111111111"), 0)
@@ -46,14 +46,14 @@ def renew(scene: Scene, session: Session) -> None:
 def abort_running(scene: Scene) -> None:
     """Decide the registers of all sessions as prune does when it gives up on them."""
     with scene.open() as repository:
-        for key in scene.keys("sessions/"):
+        for key in scene.listed("sessions/"):
             register = Lease.open(repository.driver.get(key), key).register
             assert register is not None
             repository.registers.put(register, State.ABORTED, "f" * 32, {})
 
 
 def counters(scene: Scene) -> list[int]:
-    names = [LeaseName.parse(key) for key in scene.keys("sessions/")]
+    names = [LeaseName.parse(key) for key in scene.listed("sessions/")]
     return [name.counter for name in names if name]
 
 
@@ -106,7 +106,7 @@ def test_a_session_that_only_reads_leaves_no_lease(verb: str) -> None:
             restore(repository, done.id, MemoryVolume(8192), tuning=INLINE)
         else:
             verify(repository, tuning=INLINE)
-    assert scene.keys("sessions/") == []
+    assert scene.listed("sessions/") == []
 
 
 def test_a_session_knows_what_all_tombs_name() -> None:
@@ -196,7 +196,7 @@ def test_a_lost_commit_leaves_no_lease() -> None:
     volume = WatchedVolume(chunks(1, 2), nth_time(1, lambda: abort_running(scene)))
     with scene.open() as repository, pytest.raises(SessionFenced, match="aborted"):
         back_up(repository, volume)
-    assert scene.keys("sessions/") == []
+    assert scene.listed("sessions/") == []
 
 
 def test_a_lost_commit_touches_no_pack() -> None:
@@ -206,7 +206,7 @@ def test_a_lost_commit_touches_no_pack() -> None:
     with scene.open(driver=recording) as repository, pytest.raises(SessionFenced):
         back_up(repository, volume)
     put = [key for verb, key in recording.calls if verb == "put" and key[:4] in ("data", "map/")]
-    assert put == scene.keys("data/") + scene.keys("map/")
+    assert put == scene.listed("data/") + scene.listed("map/")
 
 
 def test_a_running_session_notices_that_it_was_given_up_on() -> None:
@@ -219,7 +219,7 @@ def test_a_running_session_notices_that_it_was_given_up_on() -> None:
     volume = WatchedVolume(chunks(*range(64)), nth_time(2, give_up))
     with scene.open() as repository, pytest.raises(SessionFenced, match="aborted"):
         back_up(repository, volume)
-    assert not any(key.startswith("map/") for key in scene.keys())
+    assert not any(key.startswith("map/") for key in scene.listed())
 
 
 def test_a_fenced_session_leaves_no_lease() -> None:
@@ -230,7 +230,7 @@ def test_a_fenced_session_leaves_no_lease() -> None:
         with pytest.raises(SessionFenced):
             renew(scene, session)
         session.pause()
-    assert scene.keys("sessions/") == []
+    assert scene.listed("sessions/") == []
 
 
 def test_a_lease_that_cannot_be_removed_does_not_undo_the_backup() -> None:
@@ -246,7 +246,7 @@ def test_the_lease_of_a_decided_session_is_removed_by_the_next_backup() -> None:
         back_up(repository, volume)
     with scene.open() as repository:
         back_up(repository, volume)
-    assert scene.keys("sessions/") == []
+    assert scene.listed("sessions/") == []
 
 
 READING_REFUSALS: list[BackupError] = [
@@ -273,7 +273,7 @@ def test_a_store_that_takes_no_lease_is_restored_from(error: BackupError) -> Non
     with scene.open() as repository:
         done = back_up(repository, volume)
     with scene.open(driver=Refusing(scene, error)) as repository:
-        assert restored(repository, done.id) == volume.content
+        assert same(restored(repository, done.id), volume.content)
 
 
 @pytest.mark.parametrize("error", READING_REFUSALS, ids=lambda error: type(error).__name__)
@@ -318,4 +318,4 @@ def test_a_paused_restore_leaves_no_lease() -> None:
         open_session(repository, None).pause()
     with pytest.raises(ObjectMissing):
         scene.driver.stat("sessions/none")
-    assert scene.keys("sessions/") == []
+    assert scene.listed("sessions/") == []

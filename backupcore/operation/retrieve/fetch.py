@@ -64,7 +64,7 @@ FetchFailed: TypeAlias = Callable[[PackId, FrameUse, Damaged], None]
 
 def plan_fetches(leaves: Iterable[Leaf]) -> list[Fetch]:
     """Return the gets that bring every cell of some leaves, by pack and offset."""
-    chosen = list(leaves)
+    chosen = [leaf for leaf in leaves if len(leaf.ids)]
     if not chosen:
         return []
     places = np.concatenate([leaf.places[leaf.frame] for leaf in chosen])

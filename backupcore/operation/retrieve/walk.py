@@ -60,5 +60,9 @@ def walk_leaves(
                 for child in range(first + start, first + end):
                     yield from walk(level - 1, child)
 
-    if size_bytes and len(extents):
+    if not size_bytes or not len(extents):
+        return
+    if is_null(tree.row(tree.level, 0)):  # a map without a root has no level either
+        yield stretch(0, size_bytes, None)
+    else:
         yield from walk(tree.level, 0)
