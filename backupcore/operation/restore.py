@@ -234,7 +234,7 @@ class _Run:
                 count = min(offset + length - start, len(_ZEROS))
                 part = _ZEROS if stretch.leaf is None else window[start - stretch.offset :]
                 try:
-                    stream.write(part[:count])
+                    _write_all(stream, part[:count])
                 except OSError as error:
                     done = self._done_bytes
                     raise TargetError(f"output failed after {done} bytes: {error}") from error
@@ -268,6 +268,8 @@ class _Writer:
 
     def __init__(self, target: Volume, chunk_size_bytes: int, wanted: Extents) -> None:
         self._target = target
+        self._is_zero = target.is_known_zero
+        target.is_known_zero = False  # another restore to it will find what this one wrote
         self._chunk = chunk_size_bytes
         self._lock = threading.Lock()
         self.wanted = wanted
@@ -283,7 +285,7 @@ class _Writer:
 
     def zero(self, stretch: Stretch) -> None:
         """Make what is zero in the backup zero in the target, unless it is known to be."""
-        if self._target.is_known_zero:
+        if self._is_zero:
             return
         zeros = single_extent(stretch.offset, stretch.length)
         if stretch.leaf is not None:
@@ -291,6 +293,15 @@ class _Writer:
             zeros = intersect_extents(zeros, absent)
         for offset, length in intersect_extents(zeros, self.wanted).tolist():
             self._target.zero(offset, length)
+
+
+def _write_all(stream: BinaryIO, data: memoryview) -> None:
+    """Write everything to a stream that may take less at a time. Raises: OSError."""
+    while data:
+        count = stream.write(data)
+        if not count:
+            raise BlockingIOError("it takes no more: open it blocking")
+        data = data[count:]
 
 
 def _cell_runs(

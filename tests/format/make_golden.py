@@ -3,7 +3,9 @@
     python -m tests.format.make_golden tests/format/golden/v1
 
 The folder gets `repository/`, `expected.json` (size and BLAKE3 of each backup's volume) and
-`checksums` (BLAKE3 and path of each file). The same code writes the same bytes in every run.
+`checksums` (BLAKE3 and path of each file). The same code writes the same bytes in every run. While
+a format has not been released its folder may be removed and written again; `test_golden.py` then
+needs the BLAKE3 of the new list.
 """
 
 from __future__ import annotations

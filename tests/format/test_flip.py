@@ -21,7 +21,7 @@ from backupcore.errors import Damaged, MapDamaged, RepositoryMissing
 from backupcore.model import BackupId, PackId
 from backupcore.repository import Repository
 from backupcore.repository.control import Config, Domain, Lease, SessionKind
-from backupcore.repository.envelope import open_envelope
+from backupcore.repository.envelope import open_envelope, read_layout
 from backupcore.repository.key import (
     CONFIG,
     MAP,
@@ -146,6 +146,17 @@ def test_a_flipped_bit_in_any_byte_is_found(folder: str) -> None:
     key = world.keys(folder)[0]
     for changed in flipped(world.objects[key]):
         assert_found(world, key, changed)
+
+
+@pytest.mark.parametrize("folder", ["data", "map"])
+def test_a_flipped_bit_of_a_frame_is_found_by_restoring(folder: str) -> None:
+    world = small()
+    key = world.keys(folder)[0]
+    data = world.objects[key]
+    start, length = read_layout(data, len(data)).sections[0]
+    for changed in list(flipped(data))[start : start + length]:
+        with pytest.raises(Damaged):
+            use(world, {key: changed})
 
 
 def test_a_flipped_bit_in_any_byte_of_a_map_with_a_node_is_found() -> None:

@@ -184,7 +184,7 @@ def _holes(content: bytearray) -> Extents:
 
 
 FEW = settings(
-    max_examples=200,
+    max_examples=120,
     stateful_step_count=25,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
