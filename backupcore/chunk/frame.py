@@ -90,6 +90,18 @@ class FrameEncoder:
         )
         return Frame(header, payload, len(plain))
 
+    def encode_checked(self, plain: Buffer, label: FrameLabel) -> Frame:
+        """Do the same and decode the frame again. Raises: Damaged when it is another."""
+        frame = self.encode(plain, label)
+        decoded = bytearray(len(plain))
+        FrameDecoder().decode_parts(frame.header, frame.payload, memoryview(decoded))
+        if decoded != plain:
+            raise Damaged(
+                "a frame does not decode to what it was made of: memory, processor or codec is "
+                "faulty: nothing was committed"
+            )
+        return frame
+
 
 class FrameDecoder:
     """Opens frames into memory it is given; owned by one thread."""

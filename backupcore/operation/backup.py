@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 import numpy as np
@@ -30,9 +30,8 @@ from backupcore.repository.manifest import (
     State,
     seal_register,
 )
-from backupcore.repository.map import null_row
+from backupcore.repository.map import Root, null_row
 from backupcore.repository.session import Session
-from backupcore.repository.tree import Root
 from backupcore.runtime import StopFlag
 from backupcore.volume import Volume
 
@@ -95,8 +94,9 @@ class _Run:
         self._volume = volume
         self._repository = repository
         self._request = request
-        self._tuning = tuning
         self._grid = request.grid or repository.config.grid
+        slab_size_bytes = max(tuning.slab_size_bytes, self._grid.chunk_size_bytes)
+        self._tuning = replace(tuning, slab_size_bytes=slab_size_bytes)
         level = repository.config.level if request.level is None else request.level
         self._level = check_level(level)
         self._domain = repository.domain(request.domain_id)

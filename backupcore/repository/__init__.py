@@ -30,9 +30,9 @@ from backupcore.repository.cache import Cache
 from backupcore.repository.control import Config, Domain, Lease, SessionKind
 from backupcore.repository.key import CONFIG, RegisterName, domain_key, volume_tag
 from backupcore.repository.manifest import Manifest
+from backupcore.repository.map import TreeReader
 from backupcore.repository.register import History, Registers
 from backupcore.repository.session import Session, find_abandoned
-from backupcore.repository.tree import TreeReader
 from backupcore.runtime import Runtime, StopFlag
 from backupcore.url import Url
 
@@ -76,10 +76,14 @@ class Repository(Closing):
 
     def tree(self, manifest: Manifest | None, *, is_tolerant: bool = False) -> TreeReader:
         """Return a reader of a backup's map, of an empty one for None; see `TreeReader`."""
-        grid = manifest.backup.grid if manifest else self.config.grid
-        root = manifest.root if manifest else None
+        backup = manifest.backup if manifest else None
         return TreeReader(
-            self.driver, root, grid.chunk_size_bytes, cache=self._cache, is_tolerant=is_tolerant
+            self.driver,
+            manifest.root if manifest else None,
+            (backup or self.config).grid.chunk_size_bytes,
+            backup.size_bytes if backup else 0,
+            cache=self._cache,
+            is_tolerant=is_tolerant,
         )
 
     def backups(self, volume_id: str | None = None) -> Iterator[Backup]:

@@ -115,13 +115,13 @@ class Config:
 
     @classmethod
     def _parse(cls, fields: Fields) -> Config:
+        found = fields.count("format")
+        if found != FORMAT:
+            raise _unsupported(f"format {found}")
         required = fields.texts("features_required")
         unknown = sorted(set(required) - FEATURES_REQUIRED)
-        if fields.count("format") != FORMAT or unknown:
-            what = (
-                f"features {', '.join(unknown)}" if unknown else f"format {fields.count('format')}"
-            )
-            raise Unsupported(f"repository needs {what}, which this release lacks: use a newer one")
+        if unknown:
+            raise _unsupported(f"features {', '.join(unknown)}")
         defaults = fields.fields("defaults")
         return cls(
             repository_id=fields.identity("repository_id"),
@@ -287,3 +287,7 @@ def _register(text: str | None) -> RegisterName | None:
     if text is not None and name is None:
         raise Damaged(f"it names {text!r}, which is no register")
     return name
+
+
+def _unsupported(what: str) -> Unsupported:
+    return Unsupported(f"repository needs {what}, which this release lacks: use a newer one")

@@ -15,8 +15,7 @@ from backupcore.model import SIZE_BYTES_MAX, Backup, BackupId, Buffer, Grid, Sum
 from backupcore.repository.control import open_control, seal_control
 from backupcore.repository.envelope import Fields, format_time
 from backupcore.repository.key import MAP, RegisterName, pack_id, pack_reference, volume_tag
-from backupcore.repository.map import null_row, tree_level
-from backupcore.repository.tree import Root
+from backupcore.repository.map import Root, null_row, tree_level
 
 __all__ = ["ROOT_COUNTS", "Decision", "Manifest", "Register", "State", "seal_register"]
 

@@ -8,7 +8,7 @@ An `OpenPack` grows in memory; `seal` turns it into the parts of one put.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -116,7 +116,8 @@ class OpenPack:
 
     def seal(self, footer: Buffer, encoder: FrameEncoder, label: FrameLabel) -> list[Buffer]:
         """Return the parts of the finished object; the footer gets its checksum."""
-        stored = encoder.encode(bytes(footer) + _CHECKSUM.pack(checksum([footer])), label)
+        plain = bytes(footer) + _CHECKSUM.pack(checksum([footer]))
+        stored = encoder.encode_checked(plain, label)
         sections = (self.size_bytes - self._start, stored.stored_length)
         self._parts += stored.parts
         self._parts.append(seal_envelope(self._parts, sections))
@@ -184,12 +185,6 @@ class DataFooter:
         for name in ("offset", "stored_length", "plain_length", "checksum"):
             rows[name] = self.frames[name]
         return rows
-
-    def slots(self) -> Iterator[tuple[int, int]]:
-        """Yield, for every slot, the index of its frame and its position in it."""
-        for index, count in enumerate(self.frames["slot_count"]):
-            for slot in range(int(count)):
-                yield index, slot
 
 
 def read_footer(driver: Driver, key: PackId, size_bytes: int) -> bytearray:

@@ -111,7 +111,7 @@ class PackWriter:
 
     def add_map_item(self, plain: bytes, level: int, first_cell: int) -> Row:
         """Append a leaf or node; return the row that leads to it, its counts zero."""
-        frame = self._encoder.encode(plain, self.take_labels(1)[0])
+        frame = self._encoder.encode_checked(plain, self.take_labels(1)[0])
         if self._map is not None and not self._map.has_room(
             frame.stored_length, self._pack_size_bytes
         ):

@@ -30,9 +30,8 @@ from backupcore.repository.key import (
     pack_reference,
     volume_tag,
 )
-from backupcore.repository.map import null_row
+from backupcore.repository.map import Root, TreeReader, null_row
 from backupcore.repository.session import condemn, read_tombs
-from backupcore.repository.tree import Root, TreeReader
 from backupcore.units import KIB, MIB, TIB
 from backupcore.url import Url
 from backupcore.volume.memory import MemoryVolume
@@ -255,7 +254,7 @@ def test_a_map_frame_that_lies_about_its_size_takes_no_memory(
     driver.put(key, [stored])
     row["pack"], row["digest"] = np.void(reference), np.void(digest(stored))
     row["stored_length"], row["plain_length"] = len(stored), plain_length
-    reader = TreeReader(driver, Root(0, row), CHUNK, cache=None)
+    reader = TreeReader(driver, Root(0, row), CHUNK, CHUNK * 1024, cache=None)
     assert peak_bytes_of(lambda: _expect_map_damage(reader)) < 256 * KIB
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import count
 
 import pytest
 
@@ -90,21 +91,19 @@ def test_a_restore_by_threads_writes_the_same_as_one_without() -> None:
     assert (first.written_bytes, first.got_bytes) == (second.written_bytes, second.got_bytes)
 
 
-class Spoiling:
-    """An encoder's `encode` that flips one bit of the n-th payload it makes."""
+def spoil_nth(monkeypatch: pytest.MonkeyPatch, nth: int) -> None:
+    """Let the n-th frame that any encoder makes have one bit flipped."""
+    encode, numbers = FrameEncoder.encode, count(1)
 
-    def __init__(self, nth: int) -> None:
-        self._plain_encode = FrameEncoder.encode
-        self._left = nth
-
-    def __call__(self, encoder: FrameEncoder, plain: Buffer, label: FrameLabel) -> Frame:
-        frame = self._plain_encode(encoder, plain, label)
-        self._left -= 1
-        if self._left:
+    def spoil(encoder: FrameEncoder, plain: Buffer, label: FrameLabel) -> Frame:
+        frame = encode(encoder, plain, label)
+        if next(numbers) != nth:
             return frame
         payload = bytearray(frame.payload)
         payload[len(payload) // 2] ^= 1
         return replace(frame, payload=bytes(payload))
+
+    monkeypatch.setattr(FrameEncoder, "encode", spoil)
 
 
 @pytest.mark.parametrize("nth", range(1, 11))
@@ -113,27 +112,22 @@ def test_an_encoder_that_spoils_a_frame_is_noticed_before_anything_is_committed(
     nth: int, tuning: Tuning, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Frames 1 to 5 hold chunks, the others leaves, nodes and footers."""
-    scene, spoiling = Scene(), Spoiling(nth)
-    content = bytearray(2 * LEAF_LENGTH)
+    scene, content = Scene(), bytearray(2 * LEAF_LENGTH)
     content[: 18 * CHUNK] = chunks(*range(18))
-    monkeypatch.setattr(
-        FrameEncoder, "encode", lambda self, plain, label: spoiling(self, plain, label)
-    )
+    spoil_nth(monkeypatch, nth)
     with scene.open() as repository:
         try:
             done = back_up(repository, MemoryVolume(content), tuning=tuning)
         except Damaged:
             scene.check({})
         else:
-            assert nth > 9
+            assert nth == 10
             scene.check({done.id: bytes(content)})
 
 
 def test_a_sample_of_the_frames_is_checked_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    scene, spoiling = Scene(), Spoiling(1)
-    monkeypatch.setattr(
-        FrameEncoder, "encode", lambda self, plain, label: spoiling(self, plain, label)
-    )
+    scene = Scene()
+    spoil_nth(monkeypatch, 1)
     tuning = replace(INLINE, self_check=SelfCheck.SAMPLE)
     with scene.open() as repository, pytest.raises(Damaged, match="does not decode"):
         back_up(repository, MemoryVolume(chunks(*range(18))), tuning=tuning)

@@ -15,8 +15,7 @@ from backupcore.repository.control import seal_control
 from backupcore.repository.envelope import open_envelope
 from backupcore.repository.key import RegisterName, volume_tag
 from backupcore.repository.manifest import Decision, Manifest, State, seal_register
-from backupcore.repository.map import null_row
-from backupcore.repository.tree import Root
+from backupcore.repository.map import Root, null_row
 from backupcore.runtime import Process
 
 ID = "00112233445566778899aabbccddeeff"

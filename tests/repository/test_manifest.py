@@ -13,7 +13,7 @@ from backupcore.model import BackupId, Buffer
 from backupcore.repository.envelope import open_envelope
 from backupcore.repository.key import RegisterName
 from backupcore.repository.manifest import Register, State, seal_register
-from backupcore.repository.tree import Root
+from backupcore.repository.map import Root
 from tests.repository.sample import (
     DECISION,
     ID_KEY,

@@ -11,8 +11,7 @@ import numpy.typing as npt
 
 from backupcore.extents import cells_of
 from backupcore.model import Grid
-from backupcore.repository.map import FAN_OUT
-from backupcore.repository.tree import TreeReader, is_null
+from backupcore.repository.map import FAN_OUT, TreeReader, is_null
 from backupcore.volume import Volume
 
 __all__ = ["LeafPlan", "Slab", "plan_leaves"]

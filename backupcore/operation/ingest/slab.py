@@ -44,6 +44,8 @@ def read_slab(
 ) -> SlabFacts:
     """Fill the buffer with a slab's bytes and name its chunks. Raises: SourceError."""
     chunk = grid.chunk_size_bytes
+    if len(buffer) < slab.length:
+        raise AssertionError("a slab is longer than the buffer it is read into")
     for start, count in slab.runs():
         end = min((start + count) * chunk, slab.length)
         view = buffer.data[start * chunk : end]

@@ -20,10 +20,9 @@ from backupcore.operation.report import Reporter
 from backupcore.repository import Repository
 from backupcore.repository.control import Domain
 from backupcore.repository.key import DATA, MAP, PackKind, pack_reference
-from backupcore.repository.map import FAN_OUT
+from backupcore.repository.map import FAN_OUT, Root, TreeReader, TreeWriter, is_null
 from backupcore.repository.pack import StoredFrame
 from backupcore.repository.session import Session
-from backupcore.repository.tree import Root, TreeReader, TreeWriter, is_null
 from backupcore.repository.writer import FullPack, PackWriter
 from backupcore.volume import Volume
 

@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from backupcore.errors import MapDamaged
-from backupcore.repository.map import FAN_OUT, Leaf, Node, Row, unique_packs
-from backupcore.repository.tree import TreeReader, is_null
+from backupcore.repository.map import FAN_OUT, Leaf, Node, Row, TreeReader, is_null, unique_packs
 
 __all__ = ["Item", "Survey", "leaf_of_packs"]
 

@@ -9,8 +9,7 @@ from itertools import pairwise
 import numpy as np
 
 from backupcore.extents import Extents, cells_of
-from backupcore.repository.map import FAN_OUT, Leaf
-from backupcore.repository.tree import TreeReader, is_null
+from backupcore.repository.map import FAN_OUT, Leaf, TreeReader, is_null
 
 __all__ = ["Stretch", "walk_leaves"]
 

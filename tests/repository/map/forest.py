@@ -9,9 +9,18 @@ import numpy as np
 
 from backupcore.driver.memory import MemoryDriver
 from backupcore.repository.key import MAP, pack_reference
-from backupcore.repository.map import FAN_OUT, Leaf, Node, Row
+from backupcore.repository.map import (
+    FAN_OUT,
+    Leaf,
+    Node,
+    Root,
+    Row,
+    TreeReader,
+    TreeWriter,
+    is_null,
+)
+from backupcore.repository.map.reader import NodeCache
 from backupcore.repository.pack import PLACE
-from backupcore.repository.tree import NodeCache, Root, TreeReader, TreeWriter, is_null
 from backupcore.repository.writer import FullPack, PackWriter
 from tests.repository.sample import ID
 
@@ -54,7 +63,8 @@ class Forest:
     write_count: int = 0
 
     def reader(self, tree: Tree | None, cache: NodeCache | None = None) -> TreeReader:
-        return TreeReader(self.driver, tree.root if tree else None, CHUNK, cache=cache)
+        size_bytes = CHUNK * tree.cell_count if tree else 0
+        return TreeReader(self.driver, tree.root if tree else None, CHUNK, size_bytes, cache=cache)
 
     def store(self, cells: list[int]) -> dict[int, Stored]:
         """Return new content for cells, in frames of a few cells, in two packs a call."""

@@ -10,9 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backupcore.errors import MapDamaged
-from backupcore.repository.map import FAN_OUT, tree_level
-from backupcore.repository.tree import TreeReader
-from tests.repository.forest import CHUNK, Forest, Stored, Tree, leaf_cells, pack_key
+from backupcore.repository.map import FAN_OUT, TreeReader, tree_level
+from tests.repository.map.forest import CHUNK, Forest, Stored, Tree, leaf_cells, pack_key
 
 ONE, TWO, THREE = FAN_OUT, FAN_OUT**2, FAN_OUT**3
 EDGES = [0, 5, ONE - 1, ONE, TWO - 1, TWO, TWO + ONE, 6 * TWO - 1, THREE - 1, THREE, THREE + TWO,
@@ -203,7 +202,9 @@ def test_a_tolerant_reader_takes_what_is_damaged_for_zeros_and_warns(
 ) -> None:
     forest, tree = two_level_tree()
     damage(forest, tree, level)
-    reader = TreeReader(forest.driver, tree.root, CHUNK, cache=None, is_tolerant=True)
+    reader = TreeReader(
+        forest.driver, tree.root, CHUNK, CHUNK * tree.cell_count, cache=None, is_tolerant=True
+    )
     with caplog.at_level(logging.WARNING):
         assert reader.leaf(0) is None
     assert "damaged" in caplog.text
