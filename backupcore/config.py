@@ -6,9 +6,12 @@ import os
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from backupcore.errors import Refused
 from backupcore.units import MIB
 
 __all__ = ["SelfCheck", "Tuning"]
+
+THREAD_COUNT_MAX = 256
 
 
 class SelfCheck(StrEnum):
@@ -41,6 +44,17 @@ class Tuning:
     slab_size_bytes: int = 8 * MIB
     pack_size_bytes: int = 32 * MIB
     self_check: SelfCheck = SelfCheck.ALL
+
+    def __post_init__(self) -> None:
+        """Check the limits. Raises: Refused."""
+        for name in ("workers", "readers", "uploaders", "fetchers"):
+            if not 0 <= getattr(self, name) <= THREAD_COUNT_MAX:
+                raise Refused(f"{name}: {getattr(self, name)} threads: 0 to {THREAD_COUNT_MAX}")
+        for name, most in (("slab_size_bytes", 256 * MIB), ("pack_size_bytes", 32 * MIB)):
+            if not 1 <= getattr(self, name) <= most:
+                raise Refused(f"{name}: {getattr(self, name)} bytes: 1 to {most}")
+        if self.memory_bytes < 0:
+            raise Refused(f"memory_bytes: {self.memory_bytes} bytes: not less than 0")
 
     @classmethod
     def inline(cls) -> Tuning:

@@ -6,6 +6,7 @@ Every function returns clean arrays and costs O(n log n) at most.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from typing import TypeAlias
 
@@ -80,7 +81,10 @@ def total_length(extents: Extents) -> int:
 
 
 def clip_extents(extents: Extents, offset: int, length: int) -> Extents:
-    """Return the parts of clean extents that lie inside a window."""
+    """Return the parts of clean extents that lie inside a window; costs O(log n + result)."""
+    offsets = extents[:, 0]
+    first = max(0, bisect_right(offsets, offset) - 1)
+    extents = extents[first : bisect_left(offsets, offset + length)]
     starts = np.maximum(extents[:, 0], offset)
     ends = np.minimum(extents[:, 0] + extents[:, 1], offset + length)
     keep = ends > starts

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import NewType, TypeAlias
 
@@ -131,7 +131,7 @@ class Progress:
     read_bytes: int = 0
     new_bytes: int = 0
     stored_bytes: int = 0
-    phase: str = field(default="")
+    phase: str = ""
 
 
 ProgressCallback: TypeAlias = Callable[[Progress], None]

@@ -37,16 +37,28 @@ class Budget:
 
 
 class BufferPool:
-    """Buffers of one size, aligned to pages (as O_DIRECT needs), kept for the next user."""
+    """Buffers of one size, aligned to pages (as O_DIRECT needs), kept for the next user.
 
-    def __init__(self, buffer_size_bytes: int) -> None:
+    Never more than `count_max` are made; each is made when it is first needed.
+    """
+
+    def __init__(self, buffer_size_bytes: int, count_max: int) -> None:
         self.buffer_size_bytes = buffer_size_bytes
+        self._left_count = count_max
         self._free: list[ByteArray] = []
 
+    @property
+    def has_free(self) -> bool:
+        """Whether there is a buffer to be taken."""
+        return bool(self._free) or self._left_count > 0
+
     def take(self) -> ByteArray:
-        """Return uint8[buffer size] with undefined content."""
+        """Return uint8[buffer size] with undefined content; only when there is a free one."""
         if self._free:
             return self._free.pop()
+        if not self._left_count:
+            raise AssertionError("a buffer is taken where none is free")
+        self._left_count -= 1
         return np.frombuffer(mmap.mmap(-1, self.buffer_size_bytes), np.uint8)
 
     def give_back(self, buffer: ByteArray) -> None:

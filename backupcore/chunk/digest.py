@@ -16,14 +16,19 @@ __all__ = ["ID_LENGTH", "checksum", "chunk_ids", "digest", "ids_equal", "nonzero
 ID_LENGTH = 32
 
 
-def chunk_ids(run: memoryview, chunk_size_bytes: int, id_key: bytes) -> Ids:
+def chunk_ids(
+    run: memoryview, chunk_size_bytes: int, id_key: bytes, positions: Iterable[int] | None = None
+) -> Ids:
     """Return uint8[n, 32]: keyed BLAKE3-256 of each chunk of a run, the last as long as it is.
 
-    BLAKE3 releases the interpreter for each chunk.
+    positions: of the chunks in the run, all of them unless given. BLAKE3 releases the interpreter
+    for each chunk.
     """
+    if positions is None:
+        positions = range(-(-len(run) // chunk_size_bytes))
     digests = [
-        blake3(run[start : start + chunk_size_bytes], key=id_key).digest()
-        for start in range(0, len(run), chunk_size_bytes)
+        blake3(run[at * chunk_size_bytes : (at + 1) * chunk_size_bytes], key=id_key).digest()
+        for at in positions
     ]
     return np.frombuffer(b"".join(digests), np.uint8).reshape(-1, ID_LENGTH)
 

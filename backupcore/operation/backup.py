@@ -15,22 +15,23 @@ import numpy as np
 
 from backupcore.chunk.frame import check_level
 from backupcore.config import Tuning
-from backupcore.errors import Refused, VolumeShrunk
+from backupcore.errors import Damaged, Refused, VolumeShrunk
 from backupcore.model import SIZE_BYTES_MAX, Backup, BackupId, Grid, ProgressCallback, Sums
 from backupcore.operation.ingest.pipeline import Pipeline
 from backupcore.operation.ingest.plan import plan_leaves
 from backupcore.operation.ingest.station import StoreSettings, Storing
 from backupcore.repository import Repository
-from backupcore.repository.control import Lease, SessionKind
-from backupcore.repository.key import parse_backup_id, volume_tag
+from backupcore.repository.control import SessionKind
+from backupcore.repository.key import RegisterName, parse_backup_id, volume_tag
 from backupcore.repository.manifest import (
     ROOT_COUNTS,
     Decision,
     Manifest,
+    Register,
     State,
     seal_register,
 )
-from backupcore.repository.map import Root, null_row
+from backupcore.repository.map import Root, null_row, tree_level
 from backupcore.repository.session import Session
 from backupcore.runtime import StopFlag
 from backupcore.volume import Volume
@@ -75,9 +76,12 @@ def backup(
     base: a backup of the same volume (its id or the beginning of it), `latest`, or None for a
     full backup; `latest` is a full backup when there is none. A base with another chunk size is
     not used. A session of this volume that nobody works at any more is taken up again: only
-    what it has not stored is sent.
+    what it has not stored is sent. A request with the id of a backup that exists returns that one.
+    stop: ends it within the call in flight; give it to `open_repository` too, so that waiting for
+    a store hears it.
     Raises: SourceError, StoreError, Damaged, Refused, SessionFenced, BackupMissing, Stopped. After
-    any of them nothing is listed that was not before.
+    any of them nothing new is listed; only when the store stays away during the very last put
+    (Unavailable) may the backup be there all the same.
     """
     return _Run(volume, repository, request or BackupRequest(), tuning or Tuning()).run(
         base, progress, stop or repository.runtime.never
@@ -106,7 +110,12 @@ class _Run:
         self._started_s = repository.runtime.clock.monotonic()
 
     def run(self, base: str | None, progress: ProgressCallback | None, stop: StopFlag) -> Backup:
-        session, is_resumed = self._open_session()
+        wanted = parse_backup_id(self._request.backup_id) if self._request.backup_id else None
+        register = self._decided(wanted)
+        if register is not None and register.manifest is not None:
+            log.info("backup is there already", extra={"backup": wanted})
+            return register.manifest.backup
+        session, is_resumed = self._open_session(wanted)
         try:
             chosen = self._choose_base(base)
             self._check_manifest_fits(session, chosen)
@@ -121,40 +130,51 @@ class _Run:
         log.info("backup committed", extra={"backup": done.id, "new_bytes": done.new_bytes})
         return done
 
-    def _open_session(self) -> tuple[Session, bool]:
+    def _decided(self, wanted: BackupId | None) -> Register | None:
+        """Return the state of the backup that was asked for by id. Raises: Refused when deleted."""
+        if wanted is None:
+            return None
+        registers = self._repository.registers
+        register = registers.state(registers.history(self._tag, wanted))
+        if register is not None and register.state is State.DELETED:
+            raise Refused(f"backup {wanted} was deleted, which is final: give a new id")
+        return register
+
+    def _open_session(self, wanted: BackupId | None) -> tuple[Session, bool]:
         """Take up an abandoned session of this volume, or start one."""
-        wanted = parse_backup_id(self._request.backup_id) if self._request.backup_id else None
-        abandoned = self._abandoned(wanted)
-        if abandoned is not None:
-            log.info("session resumed", extra={"session": abandoned.session_id})
-            return self._repository.resume_session(abandoned), True
-        backup_id = wanted or self._new_id()
-        history = self._repository.registers.history(self._tag, backup_id)
-        register = self._repository.registers.state(history)
-        if register is not None:
-            raise Refused(f"backup {backup_id}: its state is {register.state.value}: give a new id")
-        session = self._repository.open_session(
+        repository = self._repository
+        mine = [
+            lease
+            for lease in repository.undecided_backups(self._tag)
+            if wanted is None or (lease.register and lease.register.backup_id == wanted)
+        ]
+        facts = (self._domain.domain_id, self._grid.chunk_size_bytes)
+        for lease in mine:
+            if lease.is_abandoned and (lease.domain_id, lease.chunk_size_bytes) == facts:
+                resumed = repository.resume_session(lease)
+                if resumed is not None:
+                    log.info("session resumed", extra={"session": resumed.id})
+                    return resumed, True
+        session = repository.open_session(
             SessionKind.BACKUP,
-            history.next,
+            self._next_register(wanted, is_retry=wanted is not None and bool(mine)),
             domain_id=self._domain.domain_id,
             chunk_size_bytes=self._grid.chunk_size_bytes,
         )
         return session, False
 
-    def _new_id(self) -> BackupId:
-        random_bytes = self._repository.runtime.random_bytes(16)
-        return BackupId(str(UUID(bytes=random_bytes, version=4)))
-
-    def _abandoned(self, wanted: BackupId | None) -> Lease | None:
-        for lease in self._repository.abandoned_backups(self._tag):
-            is_wanted = wanted is None or (lease.register and lease.register.backup_id == wanted)
-            fits = (lease.domain_id, lease.chunk_size_bytes) == (
-                self._domain.domain_id,
-                self._grid.chunk_size_bytes,
-            )
-            if is_wanted and fits:
-                return lease
-        return None
+    def _next_register(self, wanted: BackupId | None, *, is_retry: bool) -> RegisterName:
+        """Return the register to decide; a retry first gives up on whoever may still decide one."""
+        registers = self._repository.registers
+        if wanted is None:
+            random_bytes = self._repository.runtime.random_bytes(16)
+            wanted = BackupId(str(UUID(bytes=random_bytes, version=4)))
+        name = registers.history(self._tag, wanted).next
+        if is_retry:
+            registers.put(name, State.ABORTED, self._repository.runtime.new_id(), {})
+            self._decided(wanted)
+            name = registers.history(self._tag, wanted).next
+        return name
 
     def _choose_base(self, base: str | None) -> Manifest | None:
         """Return the manifest of the base; read after the lease and the tombs."""
@@ -237,19 +257,24 @@ class _Run:
         return Manifest(self._repository.config.repository_id, done, root)
 
     def _check_manifest_fits(self, session: Session, base: Manifest | None) -> None:
-        """Refuse texts that would make the manifest too long before any work is done."""
+        """Refuse what would make a manifest too long or unreadable, before any work is done."""
         row = null_row()
         for name in ROOT_COUNTS:
             row[name] = np.iinfo(row.dtype[name]).max
+        level = tree_level(self._grid.cell_count(self._volume.size_bytes))
         most = SIZE_BYTES_MAX
         longest = Sums(most, most, most, most, most, most, most)
-        draft = self._manifest(session, base, Root(9, row), longest)
+        draft = self._manifest(session, base, Root(level, row), longest)
         decision = Decision(session.register, session.id, session.id, self._started_at)
         try:
             facts = draft.header(self._domain.id_key)
-            seal_register(decision, State.MANIFEST, facts)
-        except UnicodeEncodeError as error:
-            raise Refused(f"name, description, labels or volume id are no text: {error}") from error
+            parts = seal_register(decision, State.MANIFEST, facts)
+            Register.open(b"".join(parts), session.register)
+        except (Damaged, TypeError, UnicodeEncodeError) as error:
+            raise Refused(
+                f"a manifest of {self._volume.name} could not be read again: {error}: correct "
+                "name, description, labels, generation or the volume's facts"
+            ) from error
 
     def _check_size(self) -> None:
         """Fail when the volume became smaller; what was added meanwhile is left to the next."""

@@ -75,7 +75,7 @@ def describe(repository: Repository) -> RepositoryInfo:
         map_pack_count=map_count,
         map_pack_bytes=map_bytes,
         session_count=len(sessions),
-        condemned_pack_count=len(read_tombs(driver)),
+        condemned_pack_count=len(read_tombs(driver, repository.runtime.clock)),
     )
 
 

@@ -37,7 +37,7 @@ from backupcore.repository.control import SessionKind
 from backupcore.repository.manifest import Manifest
 from backupcore.repository.map import FAN_OUT, Leaf
 from backupcore.runtime import StopFlag
-from backupcore.units import MIB
+from backupcore.units import GIB, MIB
 from backupcore.volume import Volume
 
 __all__ = ["Restored", "restore", "restore_to_stream"]
@@ -45,6 +45,8 @@ __all__ = ["Restored", "restore", "restore_to_stream"]
 log = logging.getLogger(__name__)
 
 _WINDOW_LEAVES = 8  # leaves whose frames are sorted together
+_WINDOW_BYTES = 64 * MIB  # of a stream, in memory at once; a multiple of every chunk size
+_ZERO_BYTES = GIB  # zeroed in one call
 _ZEROS = memoryview(bytes(MIB))
 
 
@@ -103,7 +105,7 @@ def restore_to_stream(
 ) -> Restored:
     """Write a backup, or extents of it one after another, to something that is only written.
 
-    Memory holds one leaf (64 MiB with 64 KiB chunks) at a time. Raises as `restore`.
+    Memory holds 64 MiB of it at a time. Raises as `restore`.
     """
     run = _Run(repository, tuning or Tuning(), progress, stop or repository.runtime.never)
     with run.session():
@@ -163,24 +165,27 @@ class _Run:
         writer = _Writer(target, manifest.backup.grid.chunk_size_bytes, wanted)
         with self._fetcher(manifest) as fetcher:
             for fetch in fetcher.run(self._fetches(manifest, writer), writer.write):
+                self._got_bytes += fetch.length
                 self._written_bytes = writer.written_bytes
-                self._tick(fetch)
+                self._tick()
         self._written_bytes = writer.written_bytes
         return self._finish(manifest)
 
     def to_stream(self, manifest: Manifest, stream: BinaryIO, wanted: Extents) -> Restored:
-        """Write what is wanted, one leaf after another."""
+        """Write what is wanted, one window after another."""
         self._total_bytes = total_length(wanted)
-        window = np.zeros(manifest.backup.grid.chunk_size_bytes * FAN_OUT, np.uint8)
+        window = np.empty(min(_WINDOW_BYTES, manifest.backup.size_bytes), np.uint8)
         with self._fetcher(manifest) as fetcher:
             for stretch in self._stretches(manifest, wanted):
-                if stretch.leaf is not None:
-                    self._assemble(fetcher, stretch.leaf, stretch.offset, window)
-                self._pour(stretch, window.data, stream, wanted)
+                for piece in _pieces(stretch):
+                    if piece.leaf is not None:
+                        part = window[: piece.length]
+                        self._assemble(fetcher, piece.leaf, piece.offset, part)
+                    self._pour(piece, window.data, stream, wanted)
         return self._finish(manifest)
 
     def _assemble(self, fetcher: Fetcher, leaf: Leaf, offset: int, window: ByteArray) -> None:
-        """Collect a leaf's bytes in memory."""
+        """Collect the bytes of a leaf, or of some of its cells, in memory."""
         window[:] = 0
         view = window.data
 
@@ -189,7 +194,8 @@ class _Run:
                 view[at - offset : at - offset + len(part)] = part
 
         for fetch in fetcher.run(plan_fetches([leaf]), write):
-            self._tick(fetch)
+            self._got_bytes += fetch.length
+            self._tick()
 
     def _fetcher(self, manifest: Manifest) -> Fetcher:
         backup = manifest.backup
@@ -210,9 +216,8 @@ class _Run:
         """Yield the gets of window after window; zeros are written on the way."""
         window: list[Leaf] = []
         for stretch in self._stretches(manifest, writer.wanted):
-            if self._stop.is_set():
-                raise Stopped("stopped before everything was restored")
-            writer.zero(stretch)
+            for _ in writer.zero(stretch):
+                self._tick()
             self._done_bytes += total_length(
                 clip_extents(writer.wanted, stretch.offset, stretch.length)
             )
@@ -229,8 +234,7 @@ class _Run:
         """Write the wanted parts of one stretch."""
         for offset, length in clip_extents(wanted, stretch.offset, stretch.length).tolist():
             for start in range(offset, offset + length, len(_ZEROS)):
-                if self._stop.is_set():
-                    raise Stopped("stopped before everything was restored")
+                self._tick()
                 count = min(offset + length - start, len(_ZEROS))
                 part = _ZEROS if stretch.leaf is None else window[start - stretch.offset :]
                 try:
@@ -241,8 +245,9 @@ class _Run:
                 self._done_bytes += count
                 self._written_bytes += count
 
-    def _tick(self, fetch: Fetch) -> None:
-        self._got_bytes += fetch.length
+    def _tick(self) -> None:
+        if self._stop.is_set():
+            raise Stopped("stopped before everything was restored")
         self._session.keep_alive()
         self._reporter.tick()
 
@@ -283,8 +288,12 @@ class _Writer:
                 with self._lock:
                     self.written_bytes += length
 
-    def zero(self, stretch: Stretch) -> None:
-        """Make what is zero in the backup zero in the target, unless it is known to be."""
+    def zero(self, stretch: Stretch) -> Iterator[None]:
+        """Make what is zero in the backup zero in the target, unless it is known to be.
+
+        Yields before each piece, so that the caller can stop or tell how far it is.
+        """
+        yield
         if self._is_zero:
             return
         zeros = single_extent(stretch.offset, stretch.length)
@@ -292,7 +301,21 @@ class _Writer:
             absent = extents_of_cells(~stretch.leaf.present, self._chunk, stretch.first_cell)
             zeros = intersect_extents(zeros, absent)
         for offset, length in intersect_extents(zeros, self.wanted).tolist():
-            self._target.zero(offset, length)
+            for start in range(offset, offset + length, _ZERO_BYTES):
+                yield
+                self._target.zero(start, min(_ZERO_BYTES, offset + length - start))
+
+
+def _pieces(stretch: Stretch) -> Iterator[Stretch]:
+    """Cut a leaf into pieces that fit the window; zeros stay as they are."""
+    if stretch.leaf is None:
+        yield stretch
+        return
+    end = stretch.offset + stretch.length
+    for offset in range(stretch.offset, end, _WINDOW_BYTES):
+        length = min(_WINDOW_BYTES, end - offset)
+        leaf = _restrict(stretch.leaf, single_extent(offset, length))
+        yield Stretch(offset, length, leaf, stretch.first_cell)
 
 
 def _write_all(stream: BinaryIO, data: memoryview) -> None:

@@ -168,14 +168,14 @@ class _Run:
     def _inspect(self, manifest: Manifest, session: Session) -> None:
         """Walk a map: note its packs, read every leaf not seen before as deep as asked."""
         window: list[Leaf] = []
-        for leaf in self._leaves(manifest):
+        for leaf in self._leaves(manifest, session):
             window.append(leaf)
             if len(window) == _WINDOW_LEAVES:
                 self._decode(manifest, window, session)
                 window = []
         self._decode(manifest, window, session)
 
-    def _leaves(self, manifest: Manifest) -> Iterator[Leaf]:
+    def _leaves(self, manifest: Manifest, session: Session) -> Iterator[Leaf]:
         """Yield the leaves to be decoded, noting packs on the way."""
         is_deep = self._depth is not Depth.EXISTS
         is_root_leaf = manifest.root is not None and manifest.root.level == 0
@@ -185,6 +185,7 @@ class _Run:
 
         for item in self._survey(manifest, reports=True).items(wants_leaf=is_wanted):
             self._check_stop()
+            session.keep_alive()
             self._map_packs.add(bytes(item.row["pack"]))
             if item.node is not None and item.node.level == 1:
                 self._data_packs.update(item.node.packs.tolist())

@@ -23,6 +23,7 @@ from backupcore.errors import (
     ObjectMissing,
     Refused,
     RepositoryMissing,
+    Unavailable,
     Unsupported,
 )
 from backupcore.model import Backup, BackupId, Grid
@@ -32,7 +33,7 @@ from backupcore.repository.key import CONFIG, RegisterName, domain_key, volume_t
 from backupcore.repository.manifest import Manifest
 from backupcore.repository.map import TreeReader
 from backupcore.repository.register import History, Registers
-from backupcore.repository.session import Session, find_abandoned
+from backupcore.repository.session import Session, find_leases, find_undecided
 from backupcore.runtime import Runtime, StopFlag
 from backupcore.url import Url
 
@@ -41,6 +42,7 @@ __all__ = ["DEFAULT_LEVEL", "Repository", "create_repository", "open_repository"
 log = logging.getLogger(__name__)
 
 DEFAULT_LEVEL = 1
+UUID_LENGTH = 36
 
 
 class Repository(Closing):
@@ -98,9 +100,8 @@ class Repository(Closing):
         self, volume_id: str | None = None, *, domain_id: str | None = None
     ) -> Iterator[Manifest]:
         """Yield every backup's manifest, or those of one volume of a domain; as `backups`."""
-        tag = None if volume_id is None else volume_tag(volume_id, self.domain(domain_id).id_key)
         found: list[Manifest] = []
-        for history in self.registers.histories(tag):
+        for history in self.registers.histories(self._tag(volume_id, domain_id)):
             try:
                 manifest = self.registers.manifest(history)
             except ManifestDamaged as error:
@@ -118,7 +119,8 @@ class Repository(Closing):
         """Return the registers of the one backup that a text means.
 
         backup: a backup id, the unambiguous beginning of one, or `latest`, which without a
-        volume id means the latest of the only volume. Deleted backups are not meant.
+        volume id means the latest of the only volume. volume_id: whose backups are meant, of any
+        volume unless given. Deleted backups are not meant; one with a damaged register is.
         Raises: BackupMissing, Refused when it is ambiguous.
         """
         if backup == "latest":
@@ -127,14 +129,28 @@ class Repository(Closing):
             raise BackupMissing(f"{backup!r} is no backup id, no beginning of one and not `latest`")
         found = [
             history
-            for history in self.registers.histories()
-            if history.backup_id.startswith(backup) and self.registers.manifest(history)
+            for history in self.registers.histories(self._tag(volume_id))
+            if history.backup_id.startswith(backup) and self._is_there(history)
         ]
         if not found:
             raise BackupMissing(f"no backup's id begins with {backup}: see `backupcore list`")
         if len(found) > 1:
-            raise Refused(f"{len(found)} backups' ids begin with {backup}: give more of it")
+            more = "give the volume id too" if len(backup) == UUID_LENGTH else "give more of it"
+            raise Refused(f"{len(found)} backups' ids begin with {backup}: {more}")
         return found[0]
+
+    def deletable(self, backup: str, volume_id: str | None = None) -> History:
+        """Return the registers of a backup, or, by its whole id, of one that was only begun.
+
+        Raises as `history`.
+        """
+        try:
+            return self.history(backup, volume_id)
+        except BackupMissing:
+            for lease in find_leases(self.driver):
+                if lease.register is not None and lease.register.backup_id == backup:
+                    return self.registers.history(lease.register.volume_tag, BackupId(backup))
+            raise
 
     def manifest(self, backup: str, volume_id: str | None = None) -> Manifest:
         """Return the manifest of the one backup that a text means. Raises as `history`."""
@@ -157,13 +173,13 @@ class Repository(Closing):
             domain_id=domain_id, chunk_size_bytes=chunk_size_bytes,
         )  # fmt: skip
 
-    def resume_session(self, abandoned: Lease) -> Session:
-        """Go on with a session that nobody works at."""
+    def resume_session(self, abandoned: Lease) -> Session | None:
+        """Go on with a session that nobody works at; None when another process was faster."""
         return Session.resume(self.driver, self.registers, self.runtime, abandoned)
 
-    def abandoned_backups(self, tag: str) -> list[Lease]:
-        """Return the sessions of a volume that can be resumed, newest first."""
-        return find_abandoned(self.driver, self.registers, SessionKind.BACKUP, tag)
+    def undecided_backups(self, tag: str) -> list[Lease]:
+        """Return the leases of a volume's backups that are not decided, newest first."""
+        return find_undecided(self.driver, self.registers, SessionKind.BACKUP, tag)
 
     def require_writable(self) -> None:
         """Raise Unsupported when this release must not write here."""
@@ -177,6 +193,16 @@ class Repository(Closing):
     def close(self) -> None:
         """Release the driver."""
         self.driver.close()
+
+    def _tag(self, volume_id: str | None, domain_id: str | None = None) -> str | None:
+        return None if volume_id is None else volume_tag(volume_id, self.domain(domain_id).id_key)
+
+    def _is_there(self, history: History) -> bool:
+        """Return whether a backup is neither deleted nor never committed."""
+        try:
+            return self.registers.manifest(history) is not None
+        except ManifestDamaged:
+            return True
 
     def _latest(self, volume_id: str | None) -> History:
         manifests = list(self.manifests(volume_id))
@@ -223,7 +249,7 @@ def create_repository(
         if any(info.key == CONFIG for info in driver.list(CONFIG)):
             raise ObjectExists(CONFIG)
         driver.put(domain_key(domain.domain_id), domain.seal(), role=Role.CONTROL)
-        driver.put(CONFIG, config.seal(), if_absent=True, role=Role.CONTROL)
+        _put_config(driver, config)
     except ObjectExists as error:
         driver.close()
         raise Refused(f"{_parse(url)}: there is a repository already") from error
@@ -231,6 +257,20 @@ def create_repository(
         driver.close()
         raise
     return Repository(driver, config, runtime=runtime, cache=None, url=str(parsed))
+
+
+def _put_config(driver: Driver, config: Config) -> None:
+    """Put `config`; a lost reply is settled by reading back. Raises: ObjectExists."""
+    parts = config.seal()
+    try:
+        driver.put(CONFIG, parts, if_absent=True, role=Role.CONTROL)
+    except (ObjectExists, Unavailable) as error:
+        try:
+            is_ours = driver.get(CONFIG) == b"".join(parts)
+        except ObjectMissing:
+            raise error from None
+        if not is_ours:
+            raise ObjectExists(CONFIG) from error
 
 
 def open_repository(

@@ -29,7 +29,16 @@ from backupcore.repository.key import (
 )
 from backupcore.runtime import Process
 
-__all__ = ["Config", "Domain", "Lease", "SessionKind", "Tomb", "open_control", "seal_control"]
+__all__ = [
+    "NOBODY",
+    "Config",
+    "Domain",
+    "Lease",
+    "SessionKind",
+    "Tomb",
+    "open_control",
+    "seal_control",
+]
 
 FORMAT = 1
 FEATURES_REQUIRED: frozenset[str] = frozenset()  # names of features this release knows
@@ -173,6 +182,9 @@ class Domain:
             return cls(domain_id, id_key, fields.text("owner"))
 
 
+NOBODY = Process("", "", 0, "")
+
+
 class SessionKind(StrEnum):
     """What a session is at."""
 
@@ -197,6 +209,11 @@ class Lease:
     chunk_size_bytes: int
     process: Process
     at: datetime
+
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether surely nobody works at the session any more."""
+        return self.process == NOBODY or self.process.is_gone()
 
     @property
     def name(self) -> LeaseName:

@@ -144,4 +144,8 @@ def parse_backup_id(text: str) -> BackupId:
 
 def volume_tag(volume_id: str, id_key: bytes) -> str:
     """Return the 32 hex digits that stand for a volume in the names of its registers."""
-    return blake3(b"backupcore volume tag 1\0" + volume_id.encode(), key=id_key).hexdigest(16)
+    try:
+        name = volume_id.encode()
+    except UnicodeEncodeError as error:
+        raise Refused(f"volume id {volume_id!r} is not UTF-8: give another: {error}") from error
+    return blake3(b"backupcore volume tag 1\0" + name, key=id_key).hexdigest(16)

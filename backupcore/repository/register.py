@@ -7,7 +7,7 @@ not ABORTED; register n + 1 is only put by someone who has read a decided n.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from backupcore.driver import Driver, Role
@@ -66,6 +66,9 @@ class Registers:
             except Unavailable:
                 if attempt == _ATTEMPTS - 1:
                     raise
+            else:
+                if self._driver.capabilities.conditional_put:
+                    return True, Register.open(b"".join(parts), name)
             found = self.read(name)
             if found is not None:
                 return found.decision.nonce == decision.nonce, found
@@ -77,14 +80,17 @@ class Registers:
 
         Nothing there yet: ABORTED first, so that no attempt under way can commit any more.
         """
-        session_id = self._runtime.new_id()
-        while True:
+        session_id, name = self._runtime.new_id(), history.next
+        has_decided = bool(history.numbers)
+        try:
             register = self.state(history)
-            if register is not None and register.state is State.DELETED:
-                return
-            state = State.DELETED if history.numbers else State.ABORTED
-            self.put(history.next, state, session_id, {})
-            history = self.history(history.volume_tag, history.backup_id)
+        except ManifestDamaged:  # decided all the same
+            register = None
+        while register is None or register.state is not State.DELETED:
+            state = State.DELETED if has_decided else State.ABORTED
+            _, found = self.put(name, state, session_id, {})
+            has_decided, name = True, replace(name, number=name.number + 1)
+            register = register if found.state is State.ABORTED else found
 
     def read(self, name: RegisterName) -> Register | None:
         """Return a register, None while it is undecided. Raises: ManifestDamaged, Unsupported."""

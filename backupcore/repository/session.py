@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from backupcore.driver import Driver, Role
 from backupcore.errors import (
     AccessDenied,
+    BackupError,
     Damaged,
     ObjectExists,
     ObjectMissing,
@@ -26,21 +27,21 @@ from backupcore.errors import (
     Unsupported,
 )
 from backupcore.model import PackId
-from backupcore.repository.control import Lease, SessionKind, Tomb
+from backupcore.repository.control import NOBODY, Lease, SessionKind, Tomb
 from backupcore.repository.key import LeaseName, RegisterName, TombName
 from backupcore.repository.manifest import Register, State
 from backupcore.repository.register import Registers
-from backupcore.runtime import Process, Runtime
+from backupcore.runtime import Clock, Process, Runtime
 
-__all__ = ["Session", "condemn", "find_abandoned", "read_tombs"]
+__all__ = ["Session", "condemn", "find_leases", "find_undecided", "read_tombs"]
 
 log = logging.getLogger(__name__)
 
 RENEW_EVERY_S = 60.0
+_LISTINGS_MAX = 60
 _ATTEMPTS = 5  # of one put of a lease while the store comes and goes
 _PAUSE_S = 1.0
 _TAKES_NO_LEASE = (ReadOnly, AccessDenied, StoreFull)
-_NOBODY = Process("", "", 0, "")
 
 
 class Session:
@@ -91,17 +92,23 @@ class Session:
                 raise
             session._is_leased = False
         if register is not None:
-            session.condemned = read_tombs(driver)
+            session._read_tombs()
         return session
 
     @classmethod
     def resume(
         cls, driver: Driver, registers: Registers, runtime: Runtime, abandoned: Lease
-    ) -> Session:
-        """Go on with a session whose register is empty, under a writer id of one's own."""
+    ) -> Session | None:
+        """Go on with a session whose register is empty, under a writer id of one's own.
+
+        Returns None when another process was faster to take it up.
+        """
         session = cls(driver, registers, runtime, abandoned)
-        session._renew(runtime.process)
-        session.condemned = read_tombs(driver)
+        try:
+            session._renew(runtime.process)
+        except SessionFenced:
+            return None
+        session._read_tombs()
         return session
 
     @property
@@ -119,7 +126,7 @@ class Session:
     def keep_alive(self) -> None:
         """Renew the lease when it is time; call it whenever there is progress.
 
-        Raises: SessionFenced when somebody has decided the register.
+        Raises: SessionFenced when somebody has decided the register or taken the session over.
         """
         if self._runtime.clock.monotonic() - self._renewed_s < RENEW_EVERY_S or not self._is_leased:
             return
@@ -139,14 +146,14 @@ class Session:
     def commit(self, facts: Mapping[str, Any]) -> Register:
         """Put the manifest; return it once it stands. All packs are durable by now.
 
-        When another process of this same session was first, its manifest is returned.
-        Raises: SessionFenced when the register was decided otherwise.
+        Raises: SessionFenced when somebody else decided the register; Unavailable when the store
+        stays away: the manifest may stand all the same.
         """
-        _, found = self._registers.put(self.register, State.MANIFEST, self.id, facts)
+        is_mine, found = self._registers.put(self.register, State.MANIFEST, self.id, facts)
         self._drop_lease()
-        if found.state is State.MANIFEST and found.decision.session_id == self.id:
-            return found
-        raise SessionFenced(_fenced(found))
+        if not is_mine:
+            raise SessionFenced(_fenced(found))
+        return found
 
     def pause(self) -> None:
         """Leave the session to whoever will resume it; nothing is deleted."""
@@ -156,8 +163,8 @@ class Session:
             self._drop_lease()
             return
         try:
-            self._renew(_NOBODY, is_patient=False)
-        except StoreError as error:
+            self._renew(NOBODY, is_patient=False)
+        except BackupError as error:
             log.warning("session not handed over", extra={"session": self.id, "error": str(error)})
 
     def close(self) -> None:
@@ -166,21 +173,42 @@ class Session:
             raise AssertionError("a session that decides a register ends by commit or pause")
         self._drop_lease()
 
+    def _read_tombs(self) -> None:
+        """Learn what is condemned; a session that cannot is left to whoever resumes it."""
+        try:
+            self.condemned = read_tombs(self._driver, self._runtime.clock)
+        except BaseException:
+            self.pause()
+            raise
+
     def _put_lease(self, lease: Lease, *, is_patient: bool = True) -> None:
-        """Put a lease's name; one that is there already is our own first try or a twin's."""
+        """Put a lease's name. Raises: SessionFenced when another process of the session has."""
+        parts, key = lease.seal(), lease.name.key
         attempts = _ATTEMPTS if is_patient else 2
         for attempt in range(attempts):
             try:
-                self._driver.put(lease.name.key, lease.seal(), if_absent=True, role=Role.CONTROL)
-            except ObjectExists:
-                return
+                self._driver.put(key, parts, if_absent=True, role=Role.CONTROL)
+            except ObjectExists as error:
+                if self._holds(key, b"".join(parts)):
+                    return  # our own first try, whose reply was lost
+                self._is_leased = False  # it is the other's now
+                raise SessionFenced(
+                    f"session {self.id} was taken over by another process: start again"
+                ) from error
             except Unavailable:
                 if attempt == attempts - 1:
                     raise
                 if is_patient:
                     self._await_store()
-                continue
-            return
+            else:
+                return
+
+    def _holds(self, key: str, data: bytes) -> bool:
+        """Return whether an object is there and has these bytes."""
+        try:
+            return self._driver.get(key) == data
+        except ObjectMissing:
+            return False
 
     def _await_store(self) -> None:
         """Wait for the store to answer, as long as the driver is patient with other calls."""
@@ -213,15 +241,20 @@ def remove_lease(driver: Driver, session_id: str) -> None:
     driver.delete([info.key for info in driver.list(f"sessions/{session_id}/")])
 
 
-def read_tombs(driver: Driver) -> frozenset[PackId]:
-    """Return the keys of all condemned packs; a tomb gone between LIST and GET: list again."""
-    while True:
+def read_tombs(driver: Driver, clock: Clock) -> frozenset[PackId]:
+    """Return the keys of all condemned packs; a tomb gone between LIST and GET: list again.
+
+    Raises: Unavailable when listings go on naming tombs that are gone.
+    """
+    for _ in range(_LISTINGS_MAX):
         names = [info.key for info in driver.list("tombs/") if TombName.parse(info.key)]
         try:
             tombs = [Tomb.open(driver.get(key), key) for key in names]
         except ObjectMissing:
+            clock.sleep(_PAUSE_S)
             continue
         return frozenset[PackId]().union(*(tomb.packs for tomb in tombs))
+    raise Unavailable("tombs are listed and cannot be read: the store's listings lag: try later")
 
 
 def condemn(driver: Driver, runtime: Runtime, packs: Iterable[PackId]) -> Tomb:
@@ -231,35 +264,45 @@ def condemn(driver: Driver, runtime: Runtime, packs: Iterable[PackId]) -> Tomb:
     return tomb
 
 
-def find_abandoned(
+def find_undecided(
     driver: Driver, registers: Registers, kind: SessionKind, volume_tag: str
 ) -> list[Lease]:
-    """Return sessions of a volume that nobody works at and whose register is empty, newest first.
+    """Return the newest lease of each session of a volume whose register is empty, newest first.
 
     Leases whose register is decided are removed on the way.
     """
+    found = []
+    for lease in find_leases(driver):
+        if lease.register is None or lease.register.volume_tag != volume_tag:
+            continue
+        try:
+            is_decided = registers.read(lease.register) is not None
+        except (Damaged, Unsupported) as error:
+            facts = {"lease": lease.name.key, "error": str(error)}
+            log.warning("lease left, its register cannot be read", extra=facts)
+            continue
+        if is_decided:
+            remove_lease(driver, lease.session_id)
+        elif lease.kind is kind:
+            found.append(lease)
+    return sorted(found, key=lambda lease: lease.at, reverse=True)
+
+
+def find_leases(driver: Driver) -> Iterator[Lease]:
+    """Yield the newest lease of every session; one that cannot be read is passed over."""
     newest: dict[str, LeaseName] = {}
     for info in driver.list("sessions/"):
         name = LeaseName.parse(info.key)
-        if name and (
-            name.session_id not in newest or name.counter > newest[name.session_id].counter
-        ):
-            newest[name.session_id] = name
-    found = []
+        if name is not None:
+            known = newest.setdefault(name.session_id, name)
+            newest[name.session_id] = max(known, name, key=lambda either: either.counter)
     for name in newest.values():
         try:
-            lease = Lease.open(driver.get(name.key), name.key)
-            if lease.register is None or lease.register.volume_tag != volume_tag:
-                continue
-            if registers.read(lease.register) is not None:
-                remove_lease(driver, lease.session_id)
-            elif lease.kind is kind and (lease.process == _NOBODY or lease.process.is_gone()):
-                found.append(lease)
+            yield Lease.open(driver.get(name.key), name.key)
         except ObjectMissing:
             continue  # renewed meanwhile: somebody works at it
         except (Damaged, Unsupported) as error:
-            log.warning("session not resumed", extra={"lease": name.key, "error": str(error)})
-    return sorted(found, key=lambda lease: lease.at, reverse=True)
+            log.warning("lease passed over", extra={"lease": name.key, "error": str(error)})
 
 
 def _fenced(found: Register) -> str:

@@ -101,7 +101,7 @@ def use(world: Small, changes: dict[str, bytes]) -> bool:
     repository = world.opened(changes)
     folders = {key.split("/")[0] for key in changes}
     if "tombs" in folders:
-        read_tombs(repository.driver)
+        read_tombs(repository.driver, repository.runtime.clock)
     for key in changes:
         if key.startswith("sessions/"):
             Lease.open(repository.driver.get(key), key)

@@ -134,7 +134,7 @@ def test_the_golden_repository_of_version_1_holds_every_kind_of_thing() -> None:
             for history in registers.histories()
         }
         manifests = list(repository.manifests())
-        condemned = read_tombs(repository.driver)
+        condemned = read_tombs(repository.driver, repository.runtime.clock)
         leases = [
             Lease.open(repository.driver.get(info.key), info.key)
             for info in repository.driver.list("sessions/")

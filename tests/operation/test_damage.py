@@ -24,8 +24,6 @@ from tests.operation.scene import (
 )
 from tests.operation.volumes import SparseVolume
 
-WINDOW_CELLS = 1024 * 1024
-
 Spoil = Callable[[Scene, str], None]
 
 
@@ -161,8 +159,8 @@ def test_a_damaged_leaf_of_what_is_zero_now_is_not_inherited() -> None:
 @pytest.mark.parametrize("level", [1, 2])
 def test_a_damaged_node_of_what_is_zero_now_is_not_inherited(level: int) -> None:
     scene = Scene()
-    far = 2 * WINDOW_CELLS**level // 1024 ** (level - 1)
-    size = 3 * far * CHUNK
+    far = 1024 ** (level + 1)
+    size = (far + 4096) * CHUNK
     volume = SparseVolume(size, {far: noise(1, CHUNK), far + 2048: noise(2, CHUNK)})
     with scene.open() as repository:
         back_up(repository, volume)

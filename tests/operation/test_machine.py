@@ -184,12 +184,12 @@ def _holes(content: bytearray) -> Extents:
 
 
 FEW = settings(
-    max_examples=120,
+    max_examples=80,
     stateful_step_count=25,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
-MANY = settings(FEW, max_examples=5000, stateful_step_count=50)
+MANY = settings(FEW, max_examples=1500, stateful_step_count=50)
 
 
 def test_a_few_sequences_agree_with_the_model() -> None:

@@ -206,12 +206,13 @@ def test_a_refused_base_does_not_stand_in_the_way_of_the_next_backup() -> None:
     assert scene.listed("sessions/") == []
 
 
-def test_the_id_of_a_committed_backup_is_refused() -> None:
+def test_asking_for_a_backup_that_is_there_returns_it() -> None:
     scene, volume = Scene(), MemoryVolume(chunks(1))
     with scene.open() as repository:
         done = back_up(repository, volume)
-        with pytest.raises(Refused, match="state is manifest"):
-            back_up(repository, volume, backup_id=done.id)
+        before = scene.listed()
+        assert back_up(repository, volume, backup_id=done.id) == done
+    assert scene.listed() == before
 
 
 LONG: list[Callable[[], BackupRequest]] = [

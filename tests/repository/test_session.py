@@ -130,7 +130,7 @@ def test_a_tomb_replaced_while_it_is_read_is_not_missed() -> None:
     faulty = FaultyDriver(
         scene.driver, Rule("get", Action.CALL, key="tombs/*", callback=replace_tomb)
     )
-    assert read_tombs(faulty) == {PACK}
+    assert read_tombs(faulty, scene.clock) == {PACK}
 
 
 def test_a_lease_is_renewed_only_when_it_is_time() -> None:
@@ -165,13 +165,24 @@ def test_renewal_never_removes_a_higher_counter() -> None:
     assert counters(scene) == [2, 7]
 
 
-def test_a_twin_that_was_first_with_a_counter_is_no_hindrance() -> None:
+def test_a_twin_that_was_first_with_a_counter_has_taken_the_session_over() -> None:
     scene = Scene()
     with scene.open() as repository:
         session = open_session(repository)
         scene.driver.put(LeaseName(session.id, 1).key, [b"a twin's"])
-        renew(scene, session)
-    assert counters(scene) == [1]
+        with pytest.raises(SessionFenced, match="taken over"):
+            renew(scene, session)
+        session.pause()
+    assert counters(scene) == [0, 1]
+
+
+def test_a_twin_that_is_done_already_has_taken_the_session_over() -> None:
+    scene = Scene()
+    with scene.open(Rule("get", Action.VANISH, key="sessions/*")) as repository:
+        session = open_session(repository)
+        scene.driver.put(LeaseName(session.id, 1).key, [b"a twin's, removed meanwhile"])
+        with pytest.raises(SessionFenced):
+            renew(scene, session)
 
 
 @pytest.mark.parametrize("action", [Action.FAIL_BEFORE, Action.FAIL_AFTER])
@@ -247,6 +258,16 @@ def test_the_lease_of_a_decided_session_is_removed_by_the_next_backup() -> None:
     with scene.open() as repository:
         back_up(repository, volume)
     assert scene.listed("sessions/") == []
+
+
+def test_a_damaged_register_of_a_session_that_left_its_lease_stops_no_full_backup() -> None:
+    scene, volume = Scene(), MemoryVolume(chunks(1, 2))
+    with scene.open(Rule("delete", Action.FAIL_BEFORE, key="sessions/*", nth=0)) as repository:
+        back_up(repository, volume)
+    scene.driver.put(scene.listed("backups/")[0], [b"rubbish"])
+    with scene.open() as repository:
+        done = back_up(repository, volume, base=None)
+        assert same(restored(repository, done.id), volume.content)
 
 
 READING_REFUSALS: list[BackupError] = [

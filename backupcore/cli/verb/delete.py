@@ -24,10 +24,10 @@ def delete_command(talk: Talk, backups: tuple[str, ...], url: str, volume_id: st
     """
     deleted: dict[BackupId, None] = {}
     with open_to_work(url) as repository:
-        found = [repository.find_backup(backup, volume_id).id for backup in backups]
+        found = [repository.deletable(backup, volume_id).backup_id for backup in backups]
         try:
             for backup_id in dict.fromkeys(found):
-                deleted[delete(repository, backup_id)] = None
+                deleted[delete(repository, backup_id, volume_id=volume_id)] = None
         finally:
             if deleted:
                 talk.tell(

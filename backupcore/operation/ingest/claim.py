@@ -39,6 +39,7 @@ class Claims:
         self._serial = np.full(WINDOW, -1, np.int64)
         self._slot = np.zeros(WINDOW, np.uint8)
         self._places = np.zeros(_RING, PLACE)
+        self._placed = np.full(_RING, -1, np.int64)
         self._next_serial = 0
 
     def take_serials(self, count: int) -> int:
@@ -68,10 +69,13 @@ class Claims:
 
     def place(self, first_serial: int, places: npt.NDArray[np.void]) -> None:
         """Note where frames lie: PLACE[n], serials from the first on."""
-        self._places[(first_serial + np.arange(len(places))) % _RING] = places
+        serials = first_serial + np.arange(len(places))
+        self._places[serials % _RING], self._placed[serials % _RING] = places, serials
 
     def places(self, serials: npt.NDArray[np.int64]) -> npt.NDArray[np.void]:
         """Return PLACE[n] of frames whose places were noted."""
+        if not np.array_equal(self._placed[serials % _RING], serials):
+            raise AssertionError("a frame is asked for that was not placed or is long forgotten")
         found: npt.NDArray[np.void] = self._places[serials % _RING]
         return found
 

@@ -32,6 +32,7 @@ __all__ = ["Pipeline", "Work"]
 
 log = logging.getLogger(__name__)
 
+_SPARE_BUFFERS = 2  # slabs that are read or sealed and wait for the coordinating thread
 _FRAME_SLACK = HEADER_LENGTH + 64
 
 
@@ -96,8 +97,11 @@ class Pipeline:
         self._workers = open_pool(tuning.workers, "worker")
         self._uploaders = open_pool(tuning.uploaders, "uploader")
         self._upload_count_max = max(1, tuning.uploaders)
-        self._budget = Budget(tuning.memory_bytes)
-        self._buffers = BufferPool(tuning.slab_size_bytes)
+        slab = tuning.slab_size_bytes
+        buffer_count = tuning.readers + tuning.workers + _SPARE_BUFFERS
+        buffer_count = max(1, min(buffer_count, tuning.memory_bytes // (3 * slab)))
+        self._buffers = BufferPool(slab, buffer_count)
+        self._budget = Budget(tuning.memory_bytes - buffer_count * slab)
         self._reading: deque[_Task] = deque()
         self._sealing: deque[_Task] = deque()
         self._waiting: deque[FullPack] = deque()
@@ -116,6 +120,7 @@ class Pipeline:
             while self._uploads or self._waiting:
                 if not self._reap():
                     self._pause()
+                work.tick()
         finally:
             for pool in (self._readers, self._workers, self._uploaders):
                 pool.shutdown(wait=False, cancel_futures=True)
@@ -144,10 +149,9 @@ class Pipeline:
         if task.slab is None:
             self._reading.append(task)
             return True
-        size = self._buffers.buffer_size_bytes + task.slab.length
-        size += len(task.slab.cells) * _FRAME_SLACK
+        size = task.slab.length + len(task.slab.cells) * _FRAME_SLACK
         is_idle = not (self._reading or self._sealing or self._uploads)
-        if not self._budget.reserve(size, force=is_idle):  # nobody is left to give memory back
+        if not self._buffers.has_free or not self._budget.reserve(size, force=is_idle):
             return False
         task.reserved_bytes, task.buffer = size, self._buffers.take()
         task.facts = self._readers.submit(work.read, task.slab, task.buffer)

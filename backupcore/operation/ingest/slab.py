@@ -52,12 +52,8 @@ def read_slab(
         volume.read_into(int(slab.cells[start]) * chunk, view)
     run = buffer[: slab.length]
     nonzero = nonzero_chunks(run, chunk)
-    if nonzero.all():
-        return SlabFacts(nonzero, chunk_ids(run.data, chunk, id_key))
     ids = np.zeros((len(nonzero), ID_LENGTH), np.uint8)
-    for position in np.flatnonzero(nonzero).tolist():
-        part = run.data[position * chunk : (position + 1) * chunk]
-        ids[position] = chunk_ids(part, chunk, id_key)[0]
+    ids[nonzero] = chunk_ids(run.data, chunk, id_key, np.flatnonzero(nonzero).tolist())
     return SlabFacts(nonzero, ids)
 
 

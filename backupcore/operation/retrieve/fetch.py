@@ -121,7 +121,8 @@ def _merge(uses: Iterator[tuple[PackId, FrameUse]]) -> Iterator[Fetch]:
 class Fetcher(Closing):
     """Runs gets in parallel and hands every frame, checked, to a sink.
 
-    failed: told of each damaged frame; without it the first one is raised. got_bytes: so far.
+    failed: told of each damaged frame; without it the first one is raised. A frame is got once
+    more before it counts as damaged: what was damaged on its way is not damaged at rest.
     """
 
     def __init__(
@@ -142,7 +143,6 @@ class Fetcher(Closing):
         self._pool = open_pool(tuning.fetchers, "fetcher")
         self._under_way_max = max(1, 2 * tuning.fetchers)
         self._own = threading.local()
-        self.got_bytes = 0
 
     def run(self, fetches: Iterable[Fetch], sink: Sink) -> Iterator[Fetch]:
         """Do all gets; yield each once its frames are with the sink, in the order given.
@@ -156,15 +156,22 @@ class Fetcher(Closing):
             return fetch
 
         limit = self._under_way_max
-        for fetch in map_ordered(self._pool, work, fetches, limit=limit, stop=self._stop):
-            self.got_bytes += fetch.length
-            yield fetch
+        return map_ordered(self._pool, work, fetches, limit=limit, stop=self._stop)
 
     def close(self) -> None:
         """Start nothing more and wait for what runs."""
         self._pool.shutdown(cancel_futures=True)
 
     def _fetch(self, fetch: Fetch, sink: Sink) -> None:
+        damaged = self._attempt(fetch, sink)
+        if damaged:
+            again = _merge((fetch.pack, use) for use, _ in damaged)
+            damaged = [fault for part in again for fault in self._attempt(part, sink)]
+        for use, error in damaged:
+            self._report(fetch.pack, use, error)
+
+    def _attempt(self, fetch: Fetch, sink: Sink) -> list[tuple[FrameUse, Damaged]]:
+        """Get some frames and hand on those that are sound; return the others and why."""
         own = self._tools()
         view = own.stored[: fetch.length]
         try:
@@ -173,6 +180,7 @@ class Fetcher(Closing):
             count, reason = 0, f"cannot be read: {error}"
         else:
             reason = f"ends at {fetch.offset + count}, inside a frame"
+        damaged = []
         for use in fetch.frames:
             start = use.offset - fetch.offset
             try:
@@ -180,9 +188,10 @@ class Fetcher(Closing):
                     raise Damaged(reason)
                 plain = self._open(use, view[start : start + use.stored_length], own)
             except Damaged as error:
-                self._report(fetch.pack, use, error)
+                damaged.append((use, error))
             else:
                 sink(use, plain)
+        return damaged
 
     def _open(self, use: FrameUse, stored: memoryview, own: _Tools) -> memoryview:
         """Return a frame's plain bytes, in this thread's scratch memory, after every check."""
@@ -190,17 +199,8 @@ class Fetcher(Closing):
             raise Damaged("checksum is not the one the map names")
         plain = own.plain[: use.plain_length]
         own.decoder.decode_into(stored, plain)
-        chunk = self._chunk
-        slot_count = -(-use.plain_length // chunk)
-        if len(use.slots) == slot_count and (np.diff(use.slots) == 1).all():
-            found = chunk_ids(plain, chunk, self._id_key)
-        else:
-            found = np.concatenate(
-                [
-                    chunk_ids(plain[slot * chunk : (slot + 1) * chunk], chunk, self._id_key)
-                    for slot in use.slots.tolist()
-                ]
-            )
+        slots, position = np.unique(use.slots, return_inverse=True)
+        found = chunk_ids(plain, self._chunk, self._id_key, slots.tolist())[position]
         if not ids_equal(found, use.ids).all():
             raise Damaged("a chunk's BLAKE3 is not its id")
         return plain
@@ -227,5 +227,5 @@ class _Tools:
 
     def __init__(self) -> None:
         self.decoder = FrameDecoder()
-        self.stored = memoryview(bytearray(_FETCH_BYTES_MAX))
-        self.plain = memoryview(bytearray(FRAME_SIZE_BYTES_MAX))
+        self.stored = np.empty(_FETCH_BYTES_MAX, np.uint8).data
+        self.plain = np.empty(FRAME_SIZE_BYTES_MAX, np.uint8).data

@@ -152,7 +152,7 @@ def with_packs(node: Node, changed: dict[int, PackRefs], live: dict[bytes, int])
     chosen = [node.packs_of(child) if new is None else new for child, new in enumerate(lists)]
     starts = np.concatenate(([0], np.cumsum([len(packs) for packs in chosen])))
     packs, positions = unique_packs(np.concatenate(chosen))
-    counts = np.array([live[pack] for pack in packs.tolist()], np.int64)
+    counts = np.array([live.get(pack, 0) for pack in packs.tolist()], np.int64)
     return replace(
         node, packs=packs, live=counts, starts=starts, child_packs=positions.astype(np.int64)
     )

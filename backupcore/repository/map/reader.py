@@ -166,17 +166,17 @@ class TreeReader:
         length = int(rows[-1]["offset"]) + int(rows[-1]["stored_length"]) - start
         try:
             data = self._driver.get(key, start, length)
+            stored = data[: int(row["stored_length"])]
+            if digest(stored) != wanted:  # once more: it may have been damaged on its way
+                stored = self._driver.get(key, start, int(row["stored_length"]))
         except (ObjectMissing, ValueError) as error:
             raise self._damaged(row, level, index, f"cannot be read: {error}") from error
-        self._ahead = {
-            bytes(other["digest"]): data[int(other["offset"]) - start :][
-                : int(other["stored_length"])
-            ]
-            for other in rows[1:]
-        }
-        stored = data[: int(row["stored_length"])]
         if digest(stored) != wanted:
             raise self._damaged(row, level, index, "is not what was written")
+        self._ahead = {}
+        for other in rows[1:]:
+            at = int(other["offset"]) - start
+            self._ahead[bytes(other["digest"])] = data[at : at + int(other["stored_length"])]
         if self._cache is not None and level:
             self._cache.put_node(wanted, stored)
         return stored

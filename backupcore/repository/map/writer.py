@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -26,28 +26,45 @@ __all__ = ["TreeWriter"]
 
 @dataclass(slots=True)
 class _OpenNode:
-    """A node that is being written: its rows so far and, above leaves, what was put."""
+    """A node that is being written: its rows so far and, above leaves, the packs of what was put.
+
+    added, removed: live bytes of packs in what was put and in what it replaces.
+    is_lossy: whether something was replaced that cannot be read, so that nobody knows its share.
+    """
 
     index: int
     node: Node
-    put: dict[int, tuple[Leaf | None, Leaf | None]]
+    packs: dict[int, PackRefs] = field(default_factory=dict)
+    added: dict[bytes, int] = field(default_factory=dict)
+    removed: dict[bytes, int] = field(default_factory=dict)
+    is_lossy: bool = False
 
-    def close(self) -> Node:
+    def put(self, child: int, leaf: Leaf | None, old: Leaf | None) -> None:
+        """Note what a leaf refers to and what the one it replaces did."""
+        live = leaf.live_bytes() if leaf else {}
+        self.packs[child] = pack_refs(list(live))
+        _add(self.added, live)
+        _add(self.removed, old.live_bytes() if old else {})
+        self.is_lossy |= old is None and not is_null(self.node.rows[child])
+
+    def close(self, base: TreeReader) -> Node:
         """Return the node with the packs of what was put instead of what was there."""
-        if self.node.level > 1 or not self.put:
+        if self.node.level > 1 or not self.packs:
             return self.node
-        live = dict(zip(self.node.packs.tolist(), self.node.live.tolist(), strict=True))
-        packs: dict[int, PackRefs] = {}
-        for child, (leaf, old) in self.put.items():
-            for sign, counts in (
-                (-1, old.live_bytes() if old else {}),
-                (1, leaf.live_bytes() if leaf else {}),
-            ):
-                for pack, live_bytes in counts.items():
-                    live[pack] = live.get(pack, 0) + sign * live_bytes
-                if sign > 0:
-                    packs[child] = pack_refs(list(counts))
-        return with_packs(self.node, packs, live)
+        live = dict(self.added)
+        if self.is_lossy:
+            for child in set(range(FAN_OUT)) - self.packs.keys():
+                leaf = base.leaf(self.index * FAN_OUT + child)
+                _add(live, leaf.live_bytes() if leaf else {})
+        else:
+            _add(live, dict(zip(self.node.packs.tolist(), self.node.live.tolist(), strict=True)))
+            _add(live, {pack: -count for pack, count in self.removed.items()})
+        return with_packs(self.node, self.packs, live)
+
+
+def _add(live: dict[bytes, int], more: dict[bytes, int]) -> None:
+    for pack, live_bytes in more.items():
+        live[pack] = live.get(pack, 0) + live_bytes
 
 
 class TreeWriter:
@@ -92,8 +109,8 @@ class TreeWriter:
             self._root_row = row
             return
         parent = self._node(1, index // FAN_OUT)
+        parent.put(index % FAN_OUT, leaf, old)
         parent.node.rows[index % FAN_OUT] = row
-        parent.put[index % FAN_OUT] = (leaf, old)
 
     def keep_leaf(self, index: int) -> None:
         """Inherit a leaf, and the nodes above it unless they are condemned or lost."""
@@ -125,7 +142,7 @@ class TreeWriter:
             span = FAN_OUT**level
             first = -(-(self._cell_count - node.first_cell) // span)
             node.rows[max(first, 0) :] = null_row()
-        self._open[level] = _OpenNode(index, node, {})
+        self._open[level] = _OpenNode(index, node)
         return self._open[level]
 
     def _close(self, level: int) -> None:
@@ -150,7 +167,7 @@ class TreeWriter:
             and np.array_equal(rows, self._base.node(level, found.index).rows)
         ):
             return inherited
-        row = self._emit(found.close().encode(), level, found.node.first_cell)
+        row = self._emit(found.close(self._base).encode(), level, found.node.first_cell)
         for name in ("cells", "logical_bytes", "stored_bytes"):
             row[name] = rows[name].sum()
         return row
