@@ -32,14 +32,14 @@ def test_more_cannot_be_released_than_was_promised() -> None:
 
 
 def test_a_buffer_that_was_given_back_is_used_again() -> None:
-    pool = BufferPool(8192)
+    pool = BufferPool(8192, 2)
     first = pool.take()
     pool.give_back(first)
     assert pool.take() is first
 
 
 def test_two_users_have_two_buffers() -> None:
-    pool = BufferPool(8192)
+    pool = BufferPool(8192, 2)
     first, second = pool.take(), pool.take()
     first[:] = 1
     second[:] = 2
@@ -47,6 +47,16 @@ def test_two_users_have_two_buffers() -> None:
 
 
 def test_buffers_begin_at_a_page_and_can_be_written() -> None:
-    buffer = BufferPool(4096).take()
+    buffer = BufferPool(4096, 1).take()
     assert buffer.ctypes.data % mmap.PAGESIZE == 0
     assert (buffer.flags.writeable, len(buffer)) == (True, 4096)
+
+
+def test_no_more_buffers_are_made_than_were_agreed() -> None:
+    pool = BufferPool(4096, 1)
+    buffer = pool.take()
+    assert not pool.has_free
+    with pytest.raises(AssertionError, match="none is free"):
+        pool.take()
+    pool.give_back(buffer)
+    assert pool.has_free

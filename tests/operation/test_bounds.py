@@ -6,14 +6,17 @@ import subprocess
 import sys
 import threading
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from backupcore.config import Tuning
 from backupcore.errors import Stopped, StoreFull
+from backupcore.model import Progress
 from backupcore.operation.backup import backup
 from backupcore.operation.delete import delete
+from backupcore.operation.info import describe
 from backupcore.operation.restore import restore
 from backupcore.operation.verify import verify
 from backupcore.testing.fault import FaultyDriver
@@ -24,6 +27,7 @@ from tests.operation.scene import (
     INLINE,
     THREADS,
     Scene,
+    TickingClock,
     back_up,
     chunks,
     noise,
@@ -102,6 +106,50 @@ def test_a_stop_ends_a_verification(tuning: Tuning) -> None:
         with pytest.raises(Stopped):
             verify(repository, tuning=tuning, stop=stop)
     assert scene.listed("sessions/") == []
+
+
+def grows(told: list[Progress], total_bytes: int) -> bool:
+    """Return whether every count only grew and all was done in the end."""
+    rows = [(one.done_bytes, one.read_bytes, one.new_bytes, one.stored_bytes) for one in told]
+    has_grown = all(
+        all(before <= after for before, after in zip(*pair, strict=True)) for pair in pairwise(rows)
+    )
+    return has_grown and told[-1].done_bytes == told[-1].total_bytes == total_bytes
+
+
+class HurriedClock(TickingClock):
+    """Moves a second with every look, so that every report is due."""
+
+    def monotonic(self) -> float:
+        self.time_s += 1.0
+        return self.time_s
+
+
+def test_progress_only_grows_and_ends_with_everything() -> None:
+    scene, content = Scene(), chunks(*range(60), None)
+    scene.clock = HurriedClock()
+    target = MemoryVolume(len(content))
+    told: dict[str, list[Progress]] = {"backup": [], "restore": []}
+    with scene.open() as repository:
+        volume = MemoryVolume(content)
+        done = backup(volume, repository, tuning=INLINE, progress=told["backup"].append)
+        restore(repository, done.id, target, tuning=INLINE, progress=told["restore"].append)
+    assert grows(told["backup"], len(content))
+    assert grows(told["restore"], len(content))
+    assert len(told["backup"]) > 3
+
+
+def test_a_repository_is_described_by_what_lies_in_it() -> None:
+    scene = Scene()
+    with scene.open() as repository:
+        back_up(repository, MemoryVolume(chunks(1, 2, None)))
+        back_up(repository, MemoryVolume(chunks(1, 2, None)))
+        found = describe(repository)
+    assert (found.backup_count, found.volume_count) == (2, 1)
+    assert (found.data_bytes, found.volume_bytes) == (4 * CHUNK, 6 * CHUNK)
+    assert (found.data_pack_count, found.map_pack_count, found.session_count) == (1, 1, 0)
+    assert found.dedup_ratio is not None
+    assert 1.5 < found.dedup_ratio < 2.0
 
 
 MEASURE = """

@@ -121,6 +121,17 @@ def test_a_missing_map_pack_is_told_in_extents(depth: Depth) -> None:
     ]
 
 
+@pytest.mark.parametrize("depth", list(Depth))
+def test_a_missing_leaf_that_two_backups_share_is_told_of_both(depth: Depth) -> None:
+    scene = Scene()
+    _, first, second = two_backups(scene)
+    remove(scene, own_pack(scene, first, "map"))
+    with scene.open() as repository:
+        losses = verify(repository, depth=depth, tuning=INLINE).losses
+    lost = {loss.backup_id: loss.extents for loss in losses}
+    assert lost == {first: ((0, 2 * LEAF_LENGTH),), second: ((0, LEAF_LENGTH),)}
+
+
 @pytest.mark.parametrize("spoil", SPOILS)
 @pytest.mark.parametrize("folder", ["data", "map"])
 def test_the_backup_after_damaged_packs_were_condemned_is_whole(folder: str, spoil: Spoil) -> None:
