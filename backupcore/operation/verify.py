@@ -282,8 +282,8 @@ class _Run:
         reference = pack_reference(key)
         if key.startswith(f"{DATA.folder}/") and reference is not None:
             self._suspects.setdefault(reference, reason)
-        elif key not in self._lost_maps:  # else its items were told of one by one
-            self._lost_maps.add(key)
+        elif key not in self._lost_maps or self._depth is Depth.EXISTS:
+            self._lost_maps.add(key)  # unless leaves were not opened, its items are told of
             self._suspect_maps[key] = reason
 
     def _attribute(self, manifest: Manifest) -> None:
