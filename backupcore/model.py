@@ -43,7 +43,7 @@ SIZE_BYTES_MAX = 1 << 62  # offsets and sums of them stay inside int64
 class Grid:
     """How a volume is cut: chunks are identified, frames are compressed."""
 
-    chunk_size_bytes: int = 64 * KIB
+    chunk_size_bytes: int = 32 * KIB
     frame_size_bytes: int = MIB
 
     def __post_init__(self) -> None:

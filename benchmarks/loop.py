@@ -22,7 +22,8 @@ import zstandard
 from blake3 import blake3
 
 from backupcore.extents import as_extents, pack_extents
-from backupcore.units import KIB, MIB
+from backupcore.model import Grid
+from backupcore.units import MIB
 from backupcore.volume.file import FileVolume
 
 __all__ = [
@@ -36,7 +37,7 @@ __all__ = [
     "write",
 ]
 
-CHUNK = 64 * KIB
+CHUNK = Grid().chunk_size_bytes
 FRAME = MIB
 PACK = 32 * MIB
 KEY = bytes(range(32))

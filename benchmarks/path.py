@@ -1,6 +1,6 @@
 """One operation in a process of its own, so that its memory and its time are its own.
 
-    python -m benchmarks.path backup VOLUME REPOSITORY [--full] [--chunk-size 64KiB] [--level 1]
+    python -m benchmarks.path backup VOLUME REPOSITORY [--full] [--chunk-size 32KiB] [--level 1]
     python -m benchmarks.path restore REPOSITORY TARGET [--extents 0:1048576,…] [--stream]
     python -m benchmarks.path verify REPOSITORY [--depth data]
 
@@ -225,7 +225,7 @@ def _parser() -> argparse.ArgumentParser:
     out.add_argument("--create", action="store_true", help="make the repository first")
     out.add_argument("--full", action="store_true")
     out.add_argument("--volume-id")
-    out.add_argument("--chunk-size", type=parse_bytes, default=64 * KIB)
+    out.add_argument("--chunk-size", type=parse_bytes, default=32 * KIB)
     out.add_argument("--level", type=int)
     back = operations.add_parser("restore")
     back.set_defaults(call=_restore)

@@ -22,7 +22,7 @@ from backupcore.extents import (
     pack_extents,
     subtract_extents,
 )
-from backupcore.model import ByteArray
+from backupcore.model import ByteArray, Grid
 from backupcore.operation.ingest.claim import Claims, Slots
 from backupcore.repository.envelope import open_envelope, seal_envelope, start_envelope
 from backupcore.repository.map import FAN_OUT, Leaf
@@ -34,7 +34,7 @@ from backupcore.volume.synthetic import SyntheticSpec, SyntheticVolume
 from backupcore_posix import PosixDriver
 from benchmarks.image import work_folder
 
-CHUNK = 64 * KIB
+CHUNK = Grid().chunk_size_bytes
 FRAME = MIB
 SLAB = 8 * MIB
 PACK = 32 * MIB

@@ -50,7 +50,7 @@ def plan_leaves(
 ) -> Iterator[LeafPlan]:
     """Yield, in volume order, every leaf that holds data or held some in the base.
 
-    Asks the volume for its extents window by window (64 GiB with 64 KiB chunks), so memory does
+    Asks the volume for its extents window by window (32 GiB with 32 KiB chunks), so memory does
     not grow with the volume. The first leaf of a window is among them when what the base held
     there cannot be known.
     """

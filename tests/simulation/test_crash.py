@@ -14,8 +14,8 @@ import pytest
 from backupcore.operation.verify import Depth, verify
 from backupcore.repository import create_repository, open_repository
 from backupcore.volume import open_volume
-from tests.operation.crash_nursery import KILLED
 from tests.operation.scene import CHUNK, GRID, INLINE, back_up, chunks, noise, restored, same
+from tests.simulation.crash_nursery import KILLED
 
 TOP = Path(__file__).resolve().parents[2]
 FIRST = bytes(chunks(*range(20), None, *range(30, 40)))
@@ -28,7 +28,7 @@ class Nursery:
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.operation.crash_nursery"],
+            [sys.executable, "-m", "tests.simulation.crash_nursery"],
             cwd=TOP, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
 
