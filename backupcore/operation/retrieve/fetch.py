@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TypeAlias
 
 import numpy as np
@@ -22,13 +23,14 @@ from backupcore.driver import Driver
 from backupcore.errors import Damaged, ObjectMissing, PackDamaged
 from backupcore.model import FRAME_SIZE_BYTES_MAX, Ids, PackId
 from backupcore.repository.key import DATA, pack_id
-from backupcore.repository.map import Leaf
+from backupcore.repository.map import Leaf, unique_packs
 from backupcore.runtime import StopFlag, map_ordered, open_pool
 from backupcore.units import KIB, MIB
 
 __all__ = ["Fetch", "FetchFailed", "Fetcher", "FrameUse", "Sink", "plan_fetches"]
 
 _GAP_BYTES = 256 * KIB  # two frames closer than that are cheaper to get together
+_FACTS = ("offset", "stored_length", "plain_length", "checksum")
 _FETCH_BYTES_MAX = 8 * MIB
 
 
@@ -71,35 +73,25 @@ def plan_fetches(leaves: Iterable[Leaf]) -> list[Fetch]:
     cells = np.concatenate([np.flatnonzero(leaf.present) + leaf.first_cell for leaf in chosen])
     slots = np.concatenate([leaf.slot for leaf in chosen]).astype(np.int64)
     ids = np.concatenate([leaf.ids for leaf in chosen])
-    packs, pack = np.unique(np.ascontiguousarray(places["pack"]).view("S36"), return_inverse=True)
+    packs, pack = unique_packs(places["pack"])
     order = np.lexsort((cells, slots, places["offset"], pack))
     places, cells, slots = places[order], cells[order], slots[order]
     ids, pack = ids[order], pack[order]
     is_new = (np.diff(pack) != 0) | (np.diff(places["offset"].astype(np.int64)) != 0)
-    starts = np.concatenate(([0], np.flatnonzero(is_new) + 1, [len(cells)]))
-    keys = [pack_id(DATA, reference) for reference in packs.view("V36").tolist()]
+    edges = [0, *(np.flatnonzero(is_new) + 1).tolist(), len(cells)]
+    keys = [pack_id(DATA, reference) for reference in packs.tolist()]
+    columns = (places[name][edges[:-1]].tolist() for name in _FACTS)
+    rows = zip(pairwise(edges), *columns, strict=True)
     uses = (
         (
-            keys[int(pack[start])],
-            _use(places[start], cells[start:end], slots[start:end], ids[start:end]),
+            keys[pack[start]],
+            FrameUse(
+                offset, stored, plain, sums, cells[start:end], slots[start:end], ids[start:end]
+            ),
         )
-        for start, end in zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True)
+        for (start, end), offset, stored, plain, sums in rows
     )
     return list(_merge(uses))
-
-
-def _use(
-    place: np.void, cells: npt.NDArray[np.int64], slots: npt.NDArray[np.int64], ids: Ids
-) -> FrameUse:
-    return FrameUse(
-        int(place["offset"]),
-        int(place["stored_length"]),
-        int(place["plain_length"]),
-        int(place["checksum"]),
-        cells,
-        slots,
-        ids,
-    )
 
 
 def _merge(uses: Iterator[tuple[PackId, FrameUse]]) -> Iterator[Fetch]:
