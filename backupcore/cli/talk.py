@@ -14,13 +14,13 @@ import re
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TextIO, TypeAlias
 
 from backupcore.errors import TargetError
 
-__all__ = ["Document", "Talk", "printable", "table_text", "write_error"]
+__all__ = ["Document", "Talk", "forget", "printable", "table_text", "write_error"]
 
 Document: TypeAlias = dict[str, object]
 
@@ -110,9 +110,9 @@ def write_result(text: str) -> None:
         sys.stdout.write(text)
         sys.stdout.flush()
     except BrokenPipeError:
-        forget_output()
+        forget(sys.stdout)
     except OSError as error:
-        forget_output()
+        forget(sys.stdout)
         raise TargetError(
             f"standard output: {error.strerror}: the command itself was done"
         ) from error
@@ -120,16 +120,19 @@ def write_result(text: str) -> None:
 
 def write_error(line: str) -> None:
     """Write a line to standard error; no work fails because nobody listens."""
-    if sys.stderr is not None:
-        with suppress(OSError):
-            sys.stderr.write(printable(line) + "\n")
-            sys.stderr.flush()
+    if sys.stderr is None:
+        return
+    try:
+        sys.stderr.write(printable(line) + "\n")
+        sys.stderr.flush()
+    except OSError:
+        forget(sys.stderr)
 
 
-def forget_output() -> None:
-    """Let standard output lead nowhere, so that what is still buffered cannot fail again."""
+def forget(stream: TextIO) -> None:
+    """Let a standard stream lead nowhere, so that what is still buffered cannot fail again."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
+    os.dup2(nowhere, stream.fileno())
     os.close(nowhere)
 
 

@@ -14,7 +14,7 @@ from click.shell_completion import shell_complete
 
 from backupcore.cli.exit_code import ExitCode, exit_code_of
 from backupcore.cli.stop import STOP
-from backupcore.cli.talk import Talk, forget_output, write_error
+from backupcore.cli.talk import Talk, forget, write_error
 from backupcore.cli.verb.backup import backup_command
 from backupcore.cli.verb.completion import COMPLETE_VARIABLE, PROGRAM, completion_command
 from backupcore.cli.verb.delete import delete_command
@@ -56,7 +56,7 @@ class CommandTree(click.Group):
         except click.exceptions.Exit as end:
             return end.exit_code
         except BrokenPipeError:
-            forget_output()
+            forget(sys.stdout)
         except (KeyboardInterrupt, click.Abort):
             return tell_error(Stopped("stopped"), talk)
         except Exception as error:  # noqa: BLE001 - the process's root

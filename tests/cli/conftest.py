@@ -74,6 +74,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
         image.write(bytes(range(256)) * 4096)
         image.truncate(4 << 20)
     environment = {
+        "PYTHONUNBUFFERED": "",  # buffers are what breaks when a reader goes away
         "BACKUPCORE_REPOSITORY": str(tmp_path / "store"),
         "XDG_CACHE_HOME": str(tmp_path / "cache"),
     }

@@ -32,7 +32,7 @@ from backupcore.cli.parameter import (
 )
 from backupcore.cli.progress import showing_progress
 from backupcore.cli.stop import STOP
-from backupcore.cli.talk import Talk, forget_output
+from backupcore.cli.talk import Talk, forget
 from backupcore.units import format_bytes, format_duration
 from backupcore.url import Url
 
@@ -143,7 +143,7 @@ def _to_stream(
             raise TargetError(f"standard output: {error.strerror}") from error
         finally:
             if sys.exc_info()[0] is not None:
-                forget_output()
+                forget(sys.stdout)
     return done
 
 
