@@ -31,13 +31,14 @@ class Tuning:
     """How many threads and how much memory one operation uses.
 
     workers: threads that hash, compress and decode; with 0 everything runs in the caller, in a
-    fixed order. readers: threads that read the volume. uploaders: packs on their way at once.
+    fixed order. readers: threads that only read and hash the volume, for one that is slow to
+    answer; with 0 the workers do. uploaders: packs on their way at once.
     fetchers: threads of a restore or verification that get, decode and write.
     memory_bytes: of slabs and packs together, whatever the volume's size.
     """
 
     workers: int = field(default_factory=_cpu_count)
-    readers: int = field(default_factory=_cpu_count)
+    readers: int = 0
     uploaders: int = 4
     fetchers: int = 4
     memory_bytes: int = 160 * MIB
@@ -59,4 +60,4 @@ class Tuning:
     @classmethod
     def inline(cls) -> Tuning:
         """Return a tuning that starts no thread."""
-        return cls(workers=0, readers=0, uploaders=0, fetchers=0)
+        return cls(workers=0, uploaders=0, fetchers=0)

@@ -93,12 +93,12 @@ class Pipeline:
     def __init__(self, driver: Driver, tuning: Tuning, stop: StopFlag) -> None:
         self._driver = driver
         self._stop = stop
-        self._readers = open_pool(tuning.readers, "reader")
         self._workers = open_pool(tuning.workers, "worker")
+        self._readers = open_pool(tuning.readers, "reader") if tuning.readers else self._workers
         self._uploaders = open_pool(tuning.uploaders, "uploader")
         self._upload_count_max = max(1, tuning.uploaders)
         slab = tuning.slab_size_bytes
-        buffer_count = tuning.readers + tuning.workers + _SPARE_BUFFERS
+        buffer_count = (tuning.readers or tuning.workers) + tuning.workers + _SPARE_BUFFERS
         buffer_count = max(1, min(buffer_count, tuning.memory_bytes // (3 * slab)))
         self._buffers = BufferPool(slab, buffer_count)
         self._budget = Budget(tuning.memory_bytes - buffer_count * slab)

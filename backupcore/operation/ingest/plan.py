@@ -14,7 +14,7 @@ from backupcore.model import Grid
 from backupcore.repository.map import FAN_OUT, TreeReader, is_null
 from backupcore.volume import Volume
 
-__all__ = ["LeafPlan", "Slab", "plan_leaves"]
+__all__ = ["LeafPlan", "Slab", "neighbours", "plan_leaves"]
 
 Cells = npt.NDArray[np.int64]
 
@@ -28,13 +28,6 @@ class Slab:
 
     cells: Cells
     length: int
-
-    def runs(self) -> Iterator[tuple[int, int]]:
-        """Yield (position of the first, count) of every run of neighbouring cells."""
-        breaks = np.flatnonzero(np.diff(self.cells) != 1) + 1
-        edges = [0, *breaks.tolist(), len(self.cells)]
-        for start, end in pairwise(edges):
-            yield start, end - start
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,3 +83,10 @@ def _cut(cells: Cells, slab_cells: int, chunk: int, size_bytes: int) -> Iterator
         part = cells[start : start + slab_cells]
         short = max(0, (int(part[-1]) + 1) * chunk - size_bytes)
         yield Slab(part, len(part) * chunk - short)
+
+
+def neighbours(cells: Cells) -> Iterator[tuple[int, int]]:
+    """Yield (position of the first, count) of every run of neighbouring cells."""
+    breaks = np.flatnonzero(np.diff(cells) != 1) + 1
+    for start, end in pairwise([0, *breaks.tolist(), len(cells)]):
+        yield start, end - start

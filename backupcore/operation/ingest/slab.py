@@ -14,12 +14,14 @@ from backupcore.chunk.frame import FrameDecoder, FrameEncoder, FrameLabel
 from backupcore.config import SelfCheck
 from backupcore.errors import Damaged
 from backupcore.model import ByteArray, Grid, Ids
-from backupcore.operation.ingest.plan import Slab
+from backupcore.operation.ingest.plan import Slab, neighbours
 from backupcore.repository.pack import StoredFrame
+from backupcore.units import MIB
 from backupcore.volume import Volume
 
 __all__ = ["NewFrame", "Sealer", "SlabFacts", "read_slab"]
 
+_PIECE_BYTES = MIB  # read, tested and named while the processor's own cache holds it
 _SAMPLE = 16  # of so many frames one is checked when only a sample is
 
 
@@ -43,17 +45,21 @@ def read_slab(
     volume: Volume, slab: Slab, buffer: ByteArray, grid: Grid, id_key: bytes
 ) -> SlabFacts:
     """Fill the buffer with a slab's bytes and name its chunks. Raises: SourceError."""
-    chunk = grid.chunk_size_bytes
     if len(buffer) < slab.length:
         raise AssertionError("a slab is longer than the buffer it is read into")
-    for start, count in slab.runs():
-        end = min((start + count) * chunk, slab.length)
-        view = buffer.data[start * chunk : end]
-        volume.read_into(int(slab.cells[start]) * chunk, view)
-    run = buffer[: slab.length]
-    nonzero = nonzero_chunks(run, chunk)
-    ids = np.zeros((len(nonzero), ID_LENGTH), np.uint8)
-    ids[nonzero] = chunk_ids(run.data, chunk, id_key, np.flatnonzero(nonzero).tolist())
+    chunk = grid.chunk_size_bytes
+    nonzero = np.zeros(len(slab.cells), np.bool_)
+    ids = np.zeros((len(slab.cells), ID_LENGTH), np.uint8)
+    step = max(1, _PIECE_BYTES // chunk)
+    for first in range(0, len(slab.cells), step):
+        piece = slice(first, first + step)
+        run = buffer[first * chunk : min((first + step) * chunk, slab.length)]
+        for start, count in neighbours(slab.cells[piece]):
+            view = run.data[start * chunk : (start + count) * chunk]
+            volume.read_into(int(slab.cells[first + start]) * chunk, view)
+        named = nonzero_chunks(run, chunk)
+        nonzero[piece] = named
+        ids[piece][named] = chunk_ids(run.data, chunk, id_key, np.flatnonzero(named).tolist())
     return SlabFacts(nonzero, ids)
 
 

@@ -29,6 +29,7 @@ from backupcore.volume import Volume
 __all__ = ["StoreSettings", "Storing"]
 
 Positions = npt.NDArray[np.int64]
+_NOTHING: Positions = np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +113,9 @@ class Storing:
         nonzero = np.flatnonzero(facts.nonzero)
         same = draft.keep_same(slab.cells[nonzero] % FAN_OUT, facts.ids[nonzero])
         rest = nonzero[~same]
+        if not len(rest):
+            self._decided.append(_Decided(draft, 0, _NOTHING))
+            return []
         if self._inventory is not None:
             rest = self._refer_to_adopted(draft, slab, facts.ids, rest)
         rest, claimed = self._refer_to_claimed(draft, slab, facts.ids, rest)
@@ -127,7 +131,10 @@ class Storing:
 
     def append(self, leaf: LeafPlan, slab: Slab, frames: list[StoredFrame]) -> None:
         """Put a slab's frames into packs and tell its leaf where everything lies."""
+        self._done_bytes = int(slab.cells[-1] + 1) * self._grid.chunk_size_bytes
         decided = self._decided.popleft()
+        if not frames and not len(decided.claimed):
+            return
         places = self._writer.add_frames(frames)
         self._claims.place(decided.first_serial, places)
         serials = decided.first_serial + np.arange(len(frames))
@@ -136,7 +143,6 @@ class Storing:
         self._new_bytes += sum(frame.frame.plain_length for frame in frames)
         self._stored_bytes += sum(frame.frame.stored_length for frame in frames)
         self._chunk_count += sum(len(frame.cells) for frame in frames)
-        self._done_bytes = int(slab.cells[-1] + 1) * self._grid.chunk_size_bytes
 
     def finish_leaf(self, leaf: LeafPlan) -> None:
         """Inherit the leaf when it is as it was, else put it."""
