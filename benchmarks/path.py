@@ -148,7 +148,7 @@ def _peak_rss_bytes() -> int:
 def _tuning(given: argparse.Namespace) -> Tuning:
     if given.threads is None:
         return Tuning()
-    return Tuning(workers=given.threads, readers=given.threads)
+    return Tuning(workers=given.threads)
 
 
 def _backup(given: argparse.Namespace) -> Run:
@@ -240,7 +240,7 @@ def _parser() -> argparse.ArgumentParser:
     proof.add_argument("--depth", choices=list(Depth), default=Depth.DATA)
     for operation in (out, back, proof):
         operation.add_argument(
-            "--threads", type=int, help="workers and readers, one a core if not given"
+            "--threads", type=int, help="workers, one a processor if not given"
         )
     return parser
 
