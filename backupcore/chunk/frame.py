@@ -14,6 +14,7 @@ import zstandard
 
 from backupcore.errors import Damaged, Refused
 from backupcore.model import Buffer
+from backupcore.units import KIB
 
 __all__ = [
     "HEADER_LENGTH",
@@ -30,6 +31,8 @@ _HEADER = struct.Struct("<4sBBHIIQ16s")
 HEADER_LENGTH = _HEADER.size
 LEVEL_MIN, LEVEL_MAX = -7, zstandard.MAX_COMPRESSION_LEVEL
 _ZSTD_BLOCK_BYTES_MAX = 128 << 10  # of plain bytes, as RFC 8878 limits them
+# the codec's result keeps the room of its bound: small ones would leave the heap full of holes
+_SMALL_BYTES = 512 * KIB
 _USEFUL = 31 / 32  # a payload that saves less is stored plain: decoding it would cost more
 
 
@@ -83,6 +86,8 @@ class FrameEncoder:
     def encode(self, plain: Buffer, label: FrameLabel) -> Frame:
         """Return the stored form of plain bytes, compressed unless that is useless."""
         codec, payload = Codec.ZSTD, self._zstd.compress(plain)
+        if len(plain) < _SMALL_BYTES:
+            payload = bytes(memoryview(payload))
         if len(payload) > len(plain) * _USEFUL:
             codec, payload = Codec.PLAIN, bytes(plain)
         header = _HEADER.pack(

@@ -52,18 +52,14 @@ def plan_leaves(
     slab_cells = max(1, slab_size_bytes // chunk)
     for window, offset in enumerate(range(0, volume.size_bytes, window_length)):
         length = min(window_length, volume.size_bytes - offset)
-        first_cell = window * FAN_OUT * FAN_OUT
         extents = volume.extents(offset, length)
         known = base.node(1, window).rows["stored_length"] > 0
         known[0] |= _is_lost(base, window)
-        if not len(extents) and not known.any():
-            continue
-        touched = cells_of(extents, chunk, first_cell, FAN_OUT * FAN_OUT)
-        by_leaf = touched.reshape(FAN_OUT, FAN_OUT)
-        for position in np.flatnonzero(by_leaf.any(axis=1) | known).tolist():
+        touched = cells_of(extents, chunk * FAN_OUT, window * FAN_OUT, FAN_OUT)
+        for position in np.flatnonzero(touched | known).tolist():
             index = window * FAN_OUT + position
-            cells = np.flatnonzero(by_leaf[position]) + index * FAN_OUT
-            slabs = _cut(cells.astype(np.int64), slab_cells, chunk, volume.size_bytes)
+            cells = np.flatnonzero(cells_of(extents, chunk, index * FAN_OUT, FAN_OUT))
+            slabs = _cut(cells + index * FAN_OUT, slab_cells, chunk, volume.size_bytes)
             yield LeafPlan(index, tuple(slabs))
 
 
