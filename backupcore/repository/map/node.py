@@ -148,10 +148,18 @@ def with_packs(node: Node, changed: dict[int, PackRefs], live: dict[bytes, int])
 
     live: live bytes of at least every pack that is still referred to.
     """
-    lists = [changed.get(child) for child in range(FAN_OUT)]
-    chosen = [node.packs_of(child) if new is None else new for child, new in enumerate(lists)]
-    starts = np.concatenate(([0], np.cumsum([len(packs) for packs in chosen])))
-    packs, positions = unique_packs(np.concatenate(chosen))
+    sizes = np.diff(node.starts)
+    owner = np.repeat(np.arange(FAN_OUT), sizes)
+    kept = ~np.isin(owner, list(changed))
+    for child, references in changed.items():
+        sizes[child] = len(references)
+    starts = np.concatenate(([0], np.cumsum(sizes)))
+    chosen = np.zeros(starts[-1], node.packs.dtype)
+    moved = np.arange(len(owner)) + (starts - node.starts)[owner]
+    chosen[moved[kept]] = node.packs[node.child_packs[kept]]
+    for child, references in changed.items():
+        chosen[starts[child] : starts[child + 1]] = references
+    packs, positions = unique_packs(chosen)
     counts = np.array([live.get(pack, 0) for pack in packs.tolist()], np.int64)
     return replace(
         node, packs=packs, live=counts, starts=starts, child_packs=positions.astype(np.int64)
