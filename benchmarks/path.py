@@ -239,9 +239,7 @@ def _parser() -> argparse.ArgumentParser:
     proof.add_argument("repository")
     proof.add_argument("--depth", choices=list(Depth), default=Depth.DATA)
     for operation in (out, back, proof):
-        operation.add_argument(
-            "--threads", type=int, help="workers, one a processor if not given"
-        )
+        operation.add_argument("--threads", type=int, help="workers, one a processor if not given")
     return parser
 
 
