@@ -175,7 +175,7 @@ print("done", count)
     try:
         probe = subprocess.run([*mounted, mount, str(root)], capture_output=True, check=False)
     except FileNotFoundError:
-        pytest.skip("unshare is not installed")
+        pytest.skip("install it: apt-get install util-linux (unshare)")
     if probe.returncode:
         pytest.skip("mounting in a user namespace is not allowed here")
     done = subprocess.run(

@@ -282,7 +282,7 @@ def test_a_full_disk_commits_nothing_and_leaves_what_is_there(tmp_path: Path) ->
     try:
         probe = subprocess.run([*mounted, mount, str(tmp_path)], capture_output=True, check=False)
     except FileNotFoundError:
-        pytest.skip("unshare is not installed")
+        pytest.skip("install it: apt-get install util-linux (unshare)")
     if probe.returncode:
         pytest.skip("mounting in a user namespace is not allowed here")
     program = "from backupcore.errors import StoreFull\n" + FULL_DISK

@@ -53,7 +53,7 @@ def test_image_of_an_os_is_a_sound_file_system_with_the_real_files(
 ) -> None:
     tool = shutil.which("e2fsck", path="/usr/sbin:/sbin:/usr/bin")
     if tool is None:
-        pytest.skip("e2fsck is not installed")
+        pytest.skip("install it: apt-get install e2fsprogs (e2fsck)")
     write_image(str(tmp_path / "image"), Kind.OS, 20 * MIB, 1, files=[str(files)])
     subprocess.run([tool, "-fn", str(tmp_path / "image")], check=True, capture_output=True)
     assert b"text " * 800 in (tmp_path / "image").read_bytes()
