@@ -15,7 +15,7 @@ from backupcore.closing import Closing
 from backupcore.driver import Driver, Role
 from backupcore.driver.layer import ReadOnly
 from backupcore.driver.pace import Retrying
-from backupcore.driver.registry import open_driver
+from backupcore.driver.registry import DEFAULT_SCHEME, open_driver
 from backupcore.errors import (
     BackupMissing,
     ManifestDamaged,
@@ -311,4 +311,4 @@ def open_repository(
 
 
 def _parse(url: str | Url) -> Url:
-    return Url.parse(url, default_scheme="posix") if isinstance(url, str) else url
+    return Url.parse(url, default_scheme=DEFAULT_SCHEME) if isinstance(url, str) else url

@@ -16,7 +16,7 @@ from enum import StrEnum
 from backupcore.closing import Closing
 from backupcore.errors import ReadOnly, Refused, TargetTooSmall, VolumeMissing, VolumeShrunk
 from backupcore.extents import Extents, single_extent
-from backupcore.model import Buffer
+from backupcore.model import SIZE_BYTES_MAX, Buffer
 from backupcore.plugin import hookimpl, hookspec, load_plugin
 from backupcore.url import Url
 
@@ -32,7 +32,6 @@ __all__ = [
 ]
 
 GROUP = "backupcore.volumes"
-SIZE_BYTES_MAX = 1 << 62  # twice an extent's end still fits int64
 
 
 class Access(StrEnum):
