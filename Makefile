@@ -62,7 +62,7 @@ echo "making $(VENV) with $$best"; \
 $$best -m venv --clear $(VENV)
 endef
 
-$(STAMP): pyproject.toml
+$(STAMP): pyproject.toml $(wildcard backupcore/chunk/native/*.[ch]) backupcore/chunk/native/build.py
 	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	  && $(BIN)/python -m pip --version >/dev/null 2>&1 || { $(make_venv); }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'

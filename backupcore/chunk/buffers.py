@@ -6,13 +6,14 @@ by others until they are given back.
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 
 import numpy as np
 
 from backupcore.model import ByteArray
 
-__all__ = ["Budget", "BufferPool"]
+__all__ = ["Budget", "BufferPool", "map_memory"]
 
 
 class Budget:
@@ -59,8 +60,16 @@ class BufferPool:
         if not self._left_count:
             raise AssertionError("a buffer is taken where none is free")
         self._left_count -= 1
-        return np.frombuffer(mmap.mmap(-1, self.buffer_size_bytes), np.uint8)
+        return map_memory(self.buffer_size_bytes)
 
     def give_back(self, buffer: ByteArray) -> None:
         """Keep a buffer for the next user."""
         self._free.append(buffer)
+
+
+def map_memory(size_bytes: int) -> ByteArray:
+    """Return uint8[size], zero, aligned to pages; in huge ones where the system has them."""
+    memory = mmap.mmap(-1, size_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with contextlib.suppress(OSError):
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    return np.frombuffer(memory, np.uint8)

@@ -53,21 +53,21 @@ class FrameLabel:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A frame in its stored form, in two parts that are never joined."""
+    """A frame in its stored form, in two parts that are never joined.
 
+    stored_length: of header and payload, in bytes.
+    """
+
+    codec: Codec
     header: bytes
     payload: bytes
     plain_length: int
+    stored_length: int
 
     @property
     def parts(self) -> tuple[bytes, bytes]:
         """The stored bytes."""
         return self.header, self.payload
-
-    @property
-    def stored_length(self) -> int:
-        """Header and payload, in bytes."""
-        return HEADER_LENGTH + len(self.payload)
 
 
 def check_level(level: int) -> int:
@@ -93,7 +93,7 @@ class FrameEncoder:
         header = _HEADER.pack(
             MAGIC, codec, 0, 0, len(plain), len(payload), label.number, label.writer
         )
-        return Frame(header, payload, len(plain))
+        return Frame(codec, header, payload, len(plain), HEADER_LENGTH + len(payload))
 
     def encode_checked(self, plain: Buffer, label: FrameLabel) -> Frame:
         """Do the same and decode the frame again. Raises: Damaged when it is another."""

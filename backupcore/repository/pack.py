@@ -133,12 +133,20 @@ def footer_length_max(frame_count: int, slot_count: int) -> int:
 
 def footer_of_data(frames: Sequence[StoredFrame], offsets: Sequence[int]) -> bytes:
     """Return the plain footer of a data pack."""
-    table = np.zeros(len(frames), FOOTER_FRAME)
-    for row, frame, offset in zip(table, frames, offsets, strict=True):
-        codec = frame.frame.header[4]
-        row["offset"], row["stored_length"] = offset, frame.frame.stored_length
-        row["plain_length"], row["slot_count"] = frame.frame.plain_length, len(frame.cells)
-        row["codec"], row["number"], row["checksum"] = codec, frame.number, frame.checksum
+    rows = [
+        (
+            offset,
+            stored.frame.stored_length,
+            stored.frame.plain_length,
+            len(stored.cells),
+            stored.frame.codec,
+            0,
+            stored.number,
+            stored.checksum,
+        )
+        for stored, offset in zip(frames, offsets, strict=True)
+    ]
+    table = np.array(rows, FOOTER_FRAME)
     slots = np.zeros(sum(len(frame.cells) for frame in frames), FOOTER_SLOT)
     if len(slots):
         slots["cell"] = np.concatenate([frame.cells for frame in frames])

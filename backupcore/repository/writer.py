@@ -96,18 +96,16 @@ class PackWriter:
 
     def add_frames(self, frames: Sequence[StoredFrame]) -> npt.NDArray[np.void]:
         """Append frames, in the order of their cells; return PLACE[n], where each lies."""
-        places = np.zeros(len(frames), PLACE)
-        for place, frame in zip(places, frames, strict=True):
-            if self._data is not None and not self._data.has_room(frame, self._pack_size_bytes):
+        rows: list[tuple[np.void, int, int, int, int]] = []
+        for stored in frames:
+            if self._data is not None and not self._data.has_room(stored, self._pack_size_bytes):
                 self._close_data()
             if self._data is None:
                 self._data = _DataPack(self._open(DATA, {**self._header, **self._data_header}))
-            place["pack"] = self._data.reference
-            place["offset"] = self._data.add(frame)
-            place["stored_length"] = frame.frame.stored_length
-            place["plain_length"] = frame.frame.plain_length
-            place["checksum"] = frame.checksum
-        return places
+            offset, frame = self._data.add(stored), stored.frame
+            lengths = frame.stored_length, frame.plain_length
+            rows.append((self._data.reference, offset, *lengths, stored.checksum))
+        return np.array(rows, PLACE)
 
     def add_map_item(self, plain: bytes, level: int, first_cell: int) -> Row:
         """Append a leaf or node; return the row that leads to it, its counts zero."""

@@ -29,7 +29,8 @@ from backupcore.driver import (
     hookimpl,
 )
 from backupcore.errors import ObjectMissing, Refused, Unavailable
-from backupcore_posix.temporary import Temporary
+from backupcore_posix.bypass import Bypass
+from backupcore_posix.temporary import Temporary, write_all
 from backupcore_posix.translation import translated
 from backupcore_posix.tree import (
     Tree,
@@ -41,6 +42,7 @@ from backupcore_posix.tree import (
 
 __all__ = ["PosixDriver", "backupcore_open_driver"]
 
+COLD_BYTES_MIN = 1 << 20  # a pack of so many bytes or more is written past the page cache
 PUBLISH_ATTEMPTS = 100  # each is lost to one delete that removed the directory just made
 
 
@@ -54,6 +56,7 @@ class PosixDriver(Driver):
 
     def __init__(self, root: str) -> None:
         self._tree = Tree(os.path.abspath(root))
+        self._bypass = Bypass()
 
     def put(
         self,
@@ -68,9 +71,8 @@ class PosixDriver(Driver):
         with translated(self._path(key)):
             self._tree.prepare()
             with self._tree.drafts() as drafts, Temporary(drafts) as temporary:
-                temporary.write(parts)
-                if role is Role.DATA:
-                    temporary.forget()
+                is_cold = role is Role.DATA and sum(map(_length, parts)) >= COLD_BYTES_MIN
+                temporary.write(parts, self._bypass.write if is_cold else write_all)
                 self._publish(temporary, key, if_absent=if_absent)
 
     def get(self, key: str, offset: int = 0, length: int | None = None) -> bytes:
@@ -138,6 +140,7 @@ class PosixDriver(Driver):
     def close(self) -> None:
         """Let go of the root directory."""
         self._tree.close()
+        self._bypass.close()
 
     def _path(self, key: str) -> str:
         return os.path.join(self._tree.path, key)
@@ -173,6 +176,10 @@ class PosixDriver(Driver):
                 yield descriptor, size_bytes
             finally:
                 os.close(descriptor)
+
+
+def _length(part: Buffer) -> int:
+    return memoryview(part).nbytes
 
 
 @hookimpl

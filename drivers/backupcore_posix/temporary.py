@@ -11,14 +11,16 @@ import errno
 import fcntl
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeAlias
 
 from backupcore.driver import Buffer
 from backupcore.errors import ObjectExists
 
-__all__ = ["Temporary", "sweep"]
+__all__ = ["Temporary", "WriteAll", "sweep", "write_all"]
+
+WriteAll: TypeAlias = Callable[[int, Sequence[Buffer]], None]
 
 PARTS_MAX = os.sysconf("SC_IOV_MAX")  # what one writev takes
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -31,16 +33,11 @@ class Temporary:
         self._directory = directory
         self._name, self._descriptor = _create(directory)
 
-    def write(self, parts: Sequence[Buffer]) -> None:
+    def write(self, parts: Sequence[Buffer], write_all: WriteAll) -> None:
         """Write the parts one after the other and make them durable."""
         write_all(self._descriptor, parts)
         # never repeated here: after a failure the kernel may have dropped the pages as clean
         os.fsync(self._descriptor)
-
-    def forget(self) -> None:
-        """Let the page cache go of what is durable, so that it keeps what others read."""
-        with contextlib.suppress(OSError):
-            os.posix_fadvise(self._descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
 
     def publish(self, directory: int, name: str, *, if_absent: bool) -> None:
         """Give the file its final name in one step. Raises: ObjectExists (if_absent only)."""

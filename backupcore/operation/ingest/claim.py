@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from backupcore.chunk.digest import ids_equal
 from backupcore.model import Ids
 from backupcore.repository.pack import PLACE
 
@@ -52,7 +53,7 @@ class Claims:
         """Return where chunks were stored before; serial −1 for those not remembered."""
         index = _index(ids)
         serial = self._serial[index]
-        known = (serial > self._next_serial - WINDOW) & (self._ids[index] == ids).all(axis=1)
+        known = (serial > self._next_serial - WINDOW) & ids_equal(self._ids[index], ids)
         return Slots(np.where(known, serial, -1), self._slot[index])
 
     def remember(self, ids: Ids, slots: Slots) -> None:
@@ -62,9 +63,12 @@ class Claims:
 
     def first_of_each(self, ids: Ids) -> npt.NDArray[np.int64]:
         """Return int64[n]: the position of the first row equal to each row."""
-        flat = np.ascontiguousarray(ids).view("S32").ravel()
-        _, first, inverse = np.unique(flat, return_index=True, return_inverse=True)
-        positions: npt.NDArray[np.int64] = first[inverse].astype(np.int64)
+        order = np.argsort(_words(ids), kind="stable")
+        sorted_ids = ids[order]
+        starts = np.ones(len(ids), np.bool_)
+        starts[1:] = ~ids_equal(sorted_ids[1:], sorted_ids[:-1])
+        positions = np.empty(len(ids), np.int64)
+        positions[order] = order[starts][np.cumsum(starts) - 1]
         return positions
 
     def place(self, first_serial: int, places: npt.NDArray[np.void]) -> None:
@@ -81,6 +85,11 @@ class Claims:
 
 
 def _index(ids: Ids) -> npt.NDArray[np.int64]:
-    words = np.ascontiguousarray(ids[:, :8]).view("<u8").ravel()
-    index: npt.NDArray[np.int64] = (words % WINDOW).astype(np.int64)
+    index: npt.NDArray[np.int64] = (_words(ids) % WINDOW).astype(np.int64)
     return index
+
+
+def _words(ids: Ids) -> npt.NDArray[np.uint64]:
+    """Return uint64[n]: the beginnings of ids."""
+    words: npt.NDArray[np.uint64] = np.ascontiguousarray(ids).view("<u8")[:, 0]
+    return words

@@ -7,7 +7,7 @@ from collections.abc import Set
 import numpy as np
 import numpy.typing as npt
 
-from backupcore.chunk.digest import ID_LENGTH, ids_equal
+from backupcore.chunk.digest import ID_LENGTH
 from backupcore.model import Ids
 from backupcore.operation.ingest.claim import Slots
 from backupcore.repository.map import FAN_OUT, Leaf
@@ -37,17 +37,21 @@ class LeafDraft:
         self._serial = np.full(FAN_OUT, -1, np.int64)
         self._slot = np.zeros(FAN_OUT, np.uint8)
         self._known: list[tuple[Positions, npt.NDArray[np.void]]] = []
-        self._base_ids = np.zeros((FAN_OUT, ID_LENGTH), np.uint8)
-        self._base_usable = np.zeros(FAN_OUT, np.bool_)
+        self._base_ids: Ids | None = None
         if base is not None:
-            self._base_ids[base.present] = base.ids
-            self._base_usable[base.present] = _usable(base, condemned)
+            self._base_ids = np.zeros((FAN_OUT, ID_LENGTH), np.uint8)
+            self._base_ids[base.present] = np.where(_usable(base, condemned)[:, None], base.ids, 0)
 
-    def keep_same(self, positions: Positions, ids: Ids) -> npt.NDArray[np.bool_]:
-        """Keep the cells whose chunk the base has in the same place; return bool[n]: which."""
-        same = self._base_usable[positions] & ids_equal(ids, self._base_ids[positions])
-        self._kept[positions[same]] = True
-        return same
+    def known(self, positions: Positions) -> Ids | None:
+        """Return uint8[n, 32]: the ids of the base's chunks, zero where none may be kept.
+
+        None when the base has no chunk in this leaf.
+        """
+        return None if self._base_ids is None else self._base_ids[positions]
+
+    def keep(self, positions: Positions) -> None:
+        """Say that the chunks of cells are those of the base."""
+        self._kept[positions] = True
 
     def refer(self, positions: Positions, ids: Ids, slots: Slots) -> None:
         """Say in which slot of which frame the chunks of cells are, or will be."""
@@ -73,9 +77,11 @@ class LeafDraft:
         if not present.any():
             return None
         places, frame, slot = self._tables(stored)
-        if self.base is not None:
+        if self._base_ids is not None:
             self._ids[self._kept] = self._base_ids[self._kept]
-        used, frame = np.unique(frame[present], return_inverse=True)
+        used = np.zeros(len(places), np.bool_)
+        used[frame[present]] = True
+        frame = (np.cumsum(used) - 1)[frame[present]]
         return Leaf(
             chunk_size_bytes=self._chunk,
             first_cell=self.index * FAN_OUT,

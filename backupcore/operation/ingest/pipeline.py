@@ -21,7 +21,7 @@ from backupcore.chunk.frame import HEADER_LENGTH
 from backupcore.config import Tuning
 from backupcore.driver import Driver
 from backupcore.errors import Stopped
-from backupcore.model import ByteArray
+from backupcore.model import ByteArray, Ids
 from backupcore.operation.ingest.plan import LeafPlan, Slab
 from backupcore.operation.ingest.slab import NewFrame, SlabFacts
 from backupcore.repository.pack import StoredFrame
@@ -39,8 +39,12 @@ _FRAME_SLACK = HEADER_LENGTH + 64
 class Work(Protocol):
     """What is done at the stations; `read` and `seal` in any thread, the others in `run`'s."""
 
-    def read(self, slab: Slab, buffer: ByteArray) -> SlabFacts:
-        """Fill the buffer and name its chunks."""
+    def known(self, leaf: LeafPlan, slab: Slab) -> Ids | None:
+        """Return what is known of a slab before it is read."""
+        ...
+
+    def read(self, slab: Slab, buffer: ByteArray, known: Ids | None) -> SlabFacts:
+        """Name a slab's chunks, and have those in the buffer that are not known."""
         ...
 
     def decide(self, leaf: LeafPlan, slab: Slab, facts: SlabFacts) -> list[NewFrame]:
@@ -154,7 +158,9 @@ class Pipeline:
         if not self._buffers.has_free or not self._budget.reserve(size, force=is_idle):
             return False
         task.reserved_bytes, task.buffer = size, self._buffers.take()
-        task.facts = self._readers.submit(work.read, task.slab, task.buffer)
+        task.facts = self._readers.submit(
+            work.read, task.slab, task.buffer, work.known(task.leaf, task.slab)
+        )
         self._reading.append(task)
         return True
 

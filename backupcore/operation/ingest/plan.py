@@ -83,6 +83,9 @@ def _cut(cells: Cells, slab_cells: int, chunk: int, size_bytes: int) -> Iterator
 
 def neighbours(cells: Cells) -> Iterator[tuple[int, int]]:
     """Yield (position of the first, count) of every run of neighbouring cells."""
+    if int(cells[-1] - cells[0]) == len(cells) - 1:
+        yield 0, len(cells)
+        return
     breaks = np.flatnonzero(np.diff(cells) != 1) + 1
     for start, end in pairwise([0, *breaks.tolist(), len(cells)]):
         yield start, end - start

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from backupcore.chunk.digest import ID_LENGTH, checksum, chunk_ids, ids_equal, nonzero_chunks
+from backupcore.chunk.buffers import map_memory
+from backupcore.chunk.digest import ID_LENGTH, checksum, chunk_ids, ids_equal, name_chunks
 from backupcore.chunk.frame import FrameDecoder, FrameEncoder, FrameLabel
 from backupcore.config import SelfCheck
 from backupcore.errors import Damaged
@@ -19,7 +20,7 @@ from backupcore.repository.pack import StoredFrame
 from backupcore.units import MIB
 from backupcore.volume import Volume
 
-__all__ = ["NewFrame", "Sealer", "SlabFacts", "read_slab"]
+__all__ = ["NewFrame", "SlabFacts", "SlabWorker"]
 
 _PIECE_BYTES = MIB  # read, tested and named while the processor's own cache holds it
 _SAMPLE = 16  # of so many frames one is checked when only a sample is
@@ -27,9 +28,14 @@ _SAMPLE = 16  # of so many frames one is checked when only a sample is
 
 @dataclass(frozen=True, slots=True)
 class SlabFacts:
-    """What is in a slab: nonzero bool[n], and ids uint8[n, 32], zero where the chunk is."""
+    """What is in a slab, for each of its cells.
+
+    nonzero: bool[n]. kept: bool[n], what the base has in the same place; only the other chunks
+    are in the buffer. ids: uint8[n, 32], zero where the chunk is.
+    """
 
     nonzero: npt.NDArray[np.bool_]
+    kept: npt.NDArray[np.bool_]
     ids: Ids
 
 
@@ -41,37 +47,51 @@ class NewFrame:
     label: FrameLabel
 
 
-def read_slab(
-    volume: Volume, slab: Slab, buffer: ByteArray, grid: Grid, id_key: bytes
-) -> SlabFacts:
-    """Fill the buffer with a slab's bytes and name its chunks. Raises: SourceError."""
-    if len(buffer) < slab.length:
-        raise AssertionError("a slab is longer than the buffer it is read into")
-    chunk = grid.chunk_size_bytes
-    nonzero = np.zeros(len(slab.cells), np.bool_)
-    ids = np.zeros((len(slab.cells), ID_LENGTH), np.uint8)
-    step = max(1, _PIECE_BYTES // chunk)
-    for first in range(0, len(slab.cells), step):
-        piece = slice(first, first + step)
-        run = buffer[first * chunk : min((first + step) * chunk, slab.length)]
-        for start, count in neighbours(slab.cells[piece]):
-            view = run.data[start * chunk : (start + count) * chunk]
-            volume.read_into(int(slab.cells[first + start]) * chunk, view)
-        named = nonzero_chunks(run, chunk)
-        nonzero[piece] = named
-        ids[piece][named] = chunk_ids(run.data, chunk, id_key, np.flatnonzero(named).tolist())
-    return SlabFacts(nonzero, ids)
+class SlabWorker:
+    """Reads slabs and makes frames of them; may be called by many threads."""
 
-
-class Sealer:
-    """Makes frames of chunks and checks each while it is hot; may be called by many threads."""
-
-    def __init__(self, grid: Grid, id_key: bytes, level: int, self_check: SelfCheck) -> None:
+    def __init__(
+        self, volume: Volume, grid: Grid, id_key: bytes, *, level: int, self_check: SelfCheck
+    ) -> None:
+        self._volume = volume
         self._grid = grid
         self._id_key = id_key
         self._level = level
         self._self_check = self_check
         self._own = threading.local()
+
+    def read(self, slab: Slab, buffer: ByteArray, known: Ids | None) -> SlabFacts:
+        """Name a slab's chunks; put into the buffer, in their places, those not known.
+
+        known: uint8[n, 32], the ids that the base has in these places, zero where it has none.
+        What is known passes through the same few pages again and again, in the processor's cache.
+        Raises: SourceError.
+        """
+        if len(buffer) < slab.length:
+            raise AssertionError("a slab is longer than the buffer it is read into")
+        chunk, count = self._grid.chunk_size_bytes, len(slab.cells)
+        nonzero, kept = np.zeros(count, np.bool_), np.zeros(count, np.bool_)
+        ids = np.zeros((count, ID_LENGTH), np.uint8)
+        step = max(1, _PIECE_BYTES // chunk)
+        for first in range(0, count, step):
+            piece = slice(first, first + step)
+            place = buffer[first * chunk : min((first + step) * chunk, slab.length)]
+            is_likely_known = known is not None and bool(known[piece].any())
+            run = self._tools().piece[: len(place)] if is_likely_known else place
+            self._read_piece(slab.cells[piece], run)
+            nonzero[piece], ids[piece] = name_chunks(run, chunk, self._id_key)
+            if known is not None and is_likely_known:
+                kept[piece] = nonzero[piece] & ids_equal(ids[piece], known[piece])
+                for position in np.flatnonzero(nonzero[piece] & ~kept[piece]).tolist():
+                    part = slice(position * chunk, (position + 1) * chunk)
+                    place[part] = run[part]
+        return SlabFacts(nonzero, kept, ids)
+
+    def _read_piece(self, cells: npt.NDArray[np.int64], run: ByteArray) -> None:
+        chunk = self._grid.chunk_size_bytes
+        for start, count in neighbours(cells):
+            view = run.data[start * chunk : (start + count) * chunk]
+            self._volume.read_into(int(cells[start]) * chunk, view)
 
     def seal(
         self, slab: Slab, buffer: ByteArray, ids: Ids, frames: Sequence[NewFrame]
@@ -122,13 +142,16 @@ class Sealer:
         """Return this thread's encoder, decoder and scratch memory."""
         tools: _Tools | None = getattr(self._own, "tools", None)
         if tools is None:
-            tools = self._own.tools = _Tools(self._level, self._grid.frame_size_bytes)
+            tools = self._own.tools = _Tools(self._level, self._grid)
         return tools
 
 
 class _Tools:
-    def __init__(self, level: int, frame_size_bytes: int) -> None:
+    """What one thread works with."""
+
+    def __init__(self, level: int, grid: Grid) -> None:
         self.encoder = FrameEncoder(level)
         self.decoder = FrameDecoder()
-        self.gathered = bytearray(frame_size_bytes)
-        self.decoded = bytearray(frame_size_bytes)
+        self.gathered = bytearray(grid.frame_size_bytes)
+        self.decoded = bytearray(grid.frame_size_bytes)
+        self.piece = map_memory(max(_PIECE_BYTES, grid.chunk_size_bytes))

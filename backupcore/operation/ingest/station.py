@@ -15,7 +15,7 @@ from backupcore.operation.ingest.adopt import Inventory, match
 from backupcore.operation.ingest.claim import Claims, Slots
 from backupcore.operation.ingest.draft import LeafDraft
 from backupcore.operation.ingest.plan import LeafPlan, Slab
-from backupcore.operation.ingest.slab import NewFrame, Sealer, SlabFacts, read_slab
+from backupcore.operation.ingest.slab import NewFrame, SlabFacts, SlabWorker
 from backupcore.operation.report import Reporter
 from backupcore.repository import Repository
 from backupcore.repository.control import Domain
@@ -71,13 +71,18 @@ class Storing:
         upload: Callable[[FullPack], None],
         progress: ProgressCallback | None,
     ) -> None:
-        self._volume = volume
+        self._size_bytes = volume.size_bytes
         self._driver = repository.driver
         self._session = session
         self._base = base
         self._grid = settings.grid
-        self._id_key = settings.domain.id_key
-        self._sealer = Sealer(self._grid, self._id_key, settings.level, settings.self_check)
+        self._worker = SlabWorker(
+            volume,
+            settings.grid,
+            settings.domain.id_key,
+            level=settings.level,
+            self_check=settings.self_check,
+        )
         self._upload_pack = upload
         self._reporter = Reporter(progress, repository.runtime.clock, self._progress)
         self._claims = Claims()
@@ -102,17 +107,20 @@ class Storing:
         """Use what an earlier process of this session has stored."""
         self._inventory = Inventory(self._driver, self._session.id)
 
-    def read(self, slab: Slab, buffer: ByteArray) -> SlabFacts:
-        """Fill the buffer and name its chunks."""
-        return read_slab(self._volume, slab, buffer, self._grid, self._id_key)
+    def known(self, leaf: LeafPlan, slab: Slab) -> Ids | None:
+        """Return the ids that the base has in a slab's cells."""
+        return self._draft(leaf.index).known(slab.cells % FAN_OUT)
+
+    def read(self, slab: Slab, buffer: ByteArray, known: Ids | None) -> SlabFacts:
+        """Name a slab's chunks, and have those in the buffer that are not known."""
+        return self._worker.read(slab, buffer, known)
 
     def decide(self, leaf: LeafPlan, slab: Slab, facts: SlabFacts) -> list[NewFrame]:
         """Keep, refer or store: return the frames to be made of what is new."""
         self._read_bytes += slab.length
         draft = self._draft(leaf.index)
-        nonzero = np.flatnonzero(facts.nonzero)
-        same = draft.keep_same(slab.cells[nonzero] % FAN_OUT, facts.ids[nonzero])
-        rest = nonzero[~same]
+        draft.keep(slab.cells[facts.kept] % FAN_OUT)
+        rest = np.flatnonzero(facts.nonzero & ~facts.kept)
         if not len(rest):
             self._decided.append(_Decided(draft, 0, _NOTHING))
             return []
@@ -127,7 +135,7 @@ class Storing:
         self, slab: Slab, buffer: ByteArray, facts: SlabFacts, frames: list[NewFrame]
     ) -> list[StoredFrame]:
         """Make the frames."""
-        return self._sealer.seal(slab, buffer, facts.ids, frames)
+        return self._worker.seal(slab, buffer, facts.ids, frames)
 
     def append(self, leaf: LeafPlan, slab: Slab, frames: list[StoredFrame]) -> None:
         """Put a slab's frames into packs and tell its leaf where everything lies."""
@@ -160,7 +168,7 @@ class Storing:
         """Close the map and every pack."""
         self.root = self._tree.finish()
         self._writer.finish()
-        self._done_bytes = self._volume.size_bytes
+        self._done_bytes = self._size_bytes
         self._reporter.tell()
 
     def tick(self) -> None:
@@ -173,7 +181,7 @@ class Storing:
         data_bytes = int(self.root.row["logical_bytes"]) if self.root else 0
         return Sums(
             read_bytes=self._read_bytes,
-            zero_bytes=self._volume.size_bytes - data_bytes,
+            zero_bytes=self._size_bytes - data_bytes,
             new_bytes=self._new_bytes,
             stored_bytes=stored_bytes,
             chunk_count=self._chunk_count,
@@ -183,8 +191,8 @@ class Storing:
 
     def _progress(self) -> Progress:
         return Progress(
-            done_bytes=min(self._done_bytes, self._volume.size_bytes),
-            total_bytes=self._volume.size_bytes,
+            done_bytes=min(self._done_bytes, self._size_bytes),
+            total_bytes=self._size_bytes,
             read_bytes=self._read_bytes,
             new_bytes=self._new_bytes,
             stored_bytes=self._stored_bytes,
@@ -222,6 +230,8 @@ class Storing:
         """Refer to chunks stored a little while ago; return the others, and the frames' serials."""
         slots = self._claims.find(ids[rest])
         hit = slots.serial >= 0
+        if not hit.any():
+            return rest, _NOTHING
         found = Slots(slots.serial[hit], slots.slot[hit])
         draft.refer(slab.cells[rest[hit]] % FAN_OUT, ids[rest[hit]], found)
         return rest[~hit], np.unique(found.serial)

@@ -192,7 +192,7 @@ class Fetcher(Closing):
         plain = own.plain[: use.plain_length]
         own.decoder.decode_into(stored, plain)
         slots, position = np.unique(use.slots, return_inverse=True)
-        found = chunk_ids(plain, self._chunk, self._id_key, slots.tolist())[position]
+        found = chunk_ids(plain, self._chunk, self._id_key, slots.astype(np.int64))[position]
         if not ids_equal(found, use.ids).all():
             raise Damaged("a chunk's BLAKE3 is not its id")
         return plain
