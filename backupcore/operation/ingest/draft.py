@@ -10,6 +10,7 @@ import numpy.typing as npt
 from backupcore.chunk.digest import ID_LENGTH
 from backupcore.model import Ids
 from backupcore.operation.ingest.claim import Slots
+from backupcore.operation.ingest.plan import LeafPlan
 from backupcore.repository.map import FAN_OUT, Leaf
 from backupcore.repository.pack import PLACE
 
@@ -27,9 +28,9 @@ class LeafDraft:
     """
 
     def __init__(
-        self, index: int, chunk_size_bytes: int, base: Leaf | None, condemned: Set[bytes]
+        self, plan: LeafPlan, chunk_size_bytes: int, base: Leaf | None, condemned: Set[bytes]
     ) -> None:
-        self.index = index
+        self.index = plan.index
         self.base = base
         self._chunk = chunk_size_bytes
         self._ids = np.zeros((FAN_OUT, ID_LENGTH), np.uint8)
@@ -41,6 +42,10 @@ class LeafDraft:
         if base is not None:
             self._base_ids = np.zeros((FAN_OUT, ID_LENGTH), np.uint8)
             self._base_ids[base.present] = np.where(_usable(base, condemned)[:, None], base.ids, 0)
+            if plan.rewritten is not None:
+                self._base_ids[plan.rewritten] = 0
+            if plan.inherited is not None:
+                self._kept |= plan.inherited & base.present
 
     def known(self, positions: Positions) -> Ids | None:
         """Return uint8[n, 32]: the ids of the base's chunks, zero where none may be kept.

@@ -14,7 +14,7 @@ from backupcore.model import Grid
 from backupcore.repository.map import FAN_OUT, TreeReader, is_null
 from backupcore.volume import Volume
 
-__all__ = ["LeafPlan", "Slab", "neighbours", "plan_leaves"]
+__all__ = ["LeafPlan", "Slab", "cut_slabs", "is_lost", "neighbours", "plan_leaves", "plan_window"]
 
 Cells = npt.NDArray[np.int64]
 
@@ -32,10 +32,16 @@ class Slab:
 
 @dataclass(frozen=True, slots=True)
 class LeafPlan:
-    """One leaf to be made: what is read is in its slabs, every other cell is zero."""
+    """One leaf to be made: what is read is in its slabs.
+
+    inherited: bool[1024], cells taken from the base unread; none when it is None. Every other
+    cell is zero. rewritten: bool[1024], cells to be stored again even if the base has the same.
+    """
 
     index: int
     slabs: tuple[Slab, ...]
+    inherited: npt.NDArray[np.bool_] | None = None
+    rewritten: npt.NDArray[np.bool_] | None = None
 
 
 def plan_leaves(
@@ -47,23 +53,30 @@ def plan_leaves(
     not grow with the volume. The first leaf of a window is among them when what the base held
     there cannot be known.
     """
+    window_length = grid.chunk_size_bytes * FAN_OUT * FAN_OUT
+    for window in range(-(-volume.size_bytes // window_length)):
+        yield from plan_window(volume, base, grid, slab_size_bytes, window)
+
+
+def plan_window(
+    volume: Volume, base: TreeReader, grid: Grid, slab_size_bytes: int, window: int
+) -> Iterator[LeafPlan]:
+    """Do the same for the leaves below one lowest node."""
     chunk = grid.chunk_size_bytes
-    window_length = chunk * FAN_OUT * FAN_OUT
-    slab_cells = max(1, slab_size_bytes // chunk)
-    for window, offset in enumerate(range(0, volume.size_bytes, window_length)):
-        length = min(window_length, volume.size_bytes - offset)
-        extents = volume.extents(offset, length)
-        known = base.node(1, window).rows["stored_length"] > 0
-        known[0] |= _is_lost(base, window)
-        touched = cells_of(extents, chunk * FAN_OUT, window * FAN_OUT, FAN_OUT)
-        for position in np.flatnonzero(touched | known).tolist():
-            index = window * FAN_OUT + position
-            cells = np.flatnonzero(cells_of(extents, chunk, index * FAN_OUT, FAN_OUT))
-            slabs = _cut(cells + index * FAN_OUT, slab_cells, chunk, volume.size_bytes)
-            yield LeafPlan(index, tuple(slabs))
+    offset = window * chunk * FAN_OUT * FAN_OUT
+    length = min(chunk * FAN_OUT * FAN_OUT, volume.size_bytes - offset)
+    extents = volume.extents(offset, length)
+    known = base.node(1, window).rows["stored_length"] > 0
+    known[0] |= is_lost(base, window)
+    touched = cells_of(extents, chunk * FAN_OUT, window * FAN_OUT, FAN_OUT)
+    for position in np.flatnonzero(touched | known).tolist():
+        index = window * FAN_OUT + position
+        cells = np.flatnonzero(cells_of(extents, chunk, index * FAN_OUT, FAN_OUT))
+        slabs = cut_slabs(cells + index * FAN_OUT, slab_size_bytes, chunk, volume.size_bytes)
+        yield LeafPlan(index, tuple(slabs))
 
 
-def _is_lost(base: TreeReader, window: int) -> bool:
+def is_lost(base: TreeReader, window: int) -> bool:
     """Return whether a node above a window is there and counts as zero: it cannot be read."""
     index = window
     for level in range(1, base.level + 1):
@@ -74,7 +87,9 @@ def _is_lost(base: TreeReader, window: int) -> bool:
     return False
 
 
-def _cut(cells: Cells, slab_cells: int, chunk: int, size_bytes: int) -> Iterator[Slab]:
+def cut_slabs(cells: Cells, slab_size_bytes: int, chunk: int, size_bytes: int) -> Iterator[Slab]:
+    """Yield ascending cells of a volume of `size_bytes`, a slab's worth at a time."""
+    slab_cells = max(1, slab_size_bytes // chunk)
     for start in range(0, len(cells), slab_cells):
         part = cells[start : start + slab_cells]
         short = max(0, (int(part[-1]) + 1) * chunk - size_bytes)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from backupcore.config import SelfCheck
-from backupcore.model import ByteArray, Grid, Ids, PackId, Progress, ProgressCallback, Sums
+from backupcore.model import ByteArray, Grid, Ids, Progress, ProgressCallback, Sums
 from backupcore.operation.ingest.adopt import Inventory, match
+from backupcore.operation.ingest.changed import condemned_by
 from backupcore.operation.ingest.claim import Claims, Slots
 from backupcore.operation.ingest.draft import LeafDraft
 from backupcore.operation.ingest.plan import LeafPlan, Slab
@@ -19,7 +20,6 @@ from backupcore.operation.ingest.slab import NewFrame, SlabFacts, SlabWorker
 from backupcore.operation.report import Reporter
 from backupcore.repository import Repository
 from backupcore.repository.control import Domain
-from backupcore.repository.key import DATA, MAP, PackKind, pack_reference
 from backupcore.repository.map import FAN_OUT, Root, TreeReader, TreeWriter, is_null
 from backupcore.repository.pack import StoredFrame
 from backupcore.repository.session import Session
@@ -89,15 +89,14 @@ class Storing:
         self._inventory: Inventory | None = None
         self._drafts: dict[int, LeafDraft] = {}
         self._decided: deque[_Decided] = deque()
-        self._condemned_data = _references(DATA, session.condemned)
-        self._condemned_maps = _references(MAP, session.condemned)
+        self._condemned = condemned_by(session)
         self._writer = _open_writer(repository, session, settings, self._upload)
         self._tree = TreeWriter(
             base,
             self._grid.cell_count(volume.size_bytes),
             self._grid.chunk_size_bytes,
             emit=self._writer.add_map_item,
-            condemned=self._condemned_maps,
+            condemned=self._condemned.maps,
         )
         self.root: Root | None = None
         self._done_bytes = self._read_bytes = self._new_bytes = self._stored_bytes = 0
@@ -109,7 +108,7 @@ class Storing:
 
     def known(self, leaf: LeafPlan, slab: Slab) -> Ids | None:
         """Return the ids that the base has in a slab's cells."""
-        return self._draft(leaf.index).known(slab.cells % FAN_OUT)
+        return self._draft(leaf).known(slab.cells % FAN_OUT)
 
     def read(self, slab: Slab, buffer: ByteArray, known: Ids | None) -> SlabFacts:
         """Name a slab's chunks, and have those in the buffer that are not known."""
@@ -118,7 +117,7 @@ class Storing:
     def decide(self, leaf: LeafPlan, slab: Slab, facts: SlabFacts) -> list[NewFrame]:
         """Keep, refer or store: return the frames to be made of what is new."""
         self._read_bytes += slab.length
-        draft = self._draft(leaf.index)
+        draft = self._draft(leaf)
         draft.keep(slab.cells[facts.kept] % FAN_OUT)
         rest = np.flatnonzero(facts.nonzero & ~facts.kept)
         if not len(rest):
@@ -154,10 +153,10 @@ class Storing:
 
     def finish_leaf(self, leaf: LeafPlan) -> None:
         """Inherit the leaf when it is as it was, else put it."""
-        draft = self._draft(leaf.index)
+        draft = self._draft(leaf)
         del self._drafts[leaf.index]
         inherited = self._base.row(0, leaf.index)
-        is_condemned = bytes(inherited["pack"]) in self._condemned_maps
+        is_condemned = bytes(inherited["pack"]) in self._condemned.maps
         is_lost = draft.base is None and not is_null(inherited)
         if not draft.is_unchanged or is_condemned or is_lost:
             self._tree.put_leaf(leaf.index, draft.finish(), draft.base)
@@ -198,12 +197,12 @@ class Storing:
             stored_bytes=self._stored_bytes,
         )
 
-    def _draft(self, index: int) -> LeafDraft:
-        if index not in self._drafts:
-            self._drafts[index] = LeafDraft(
-                index, self._grid.chunk_size_bytes, self._base.leaf(index), self._condemned_data
+    def _draft(self, leaf: LeafPlan) -> LeafDraft:
+        if leaf.index not in self._drafts:
+            self._drafts[leaf.index] = LeafDraft(
+                leaf, self._grid.chunk_size_bytes, self._base.leaf(leaf.index), self._condemned.data
             )
-        return self._drafts[index]
+        return self._drafts[leaf.index]
 
     def _refer_to_adopted(
         self, draft: LeafDraft, slab: Slab, ids: Ids, rest: Positions
@@ -281,9 +280,3 @@ def _open_writer(
         upload=upload,
         pack_size_bytes=settings.pack_size_bytes,
     )
-
-
-def _references(kind: PackKind, condemned: Iterable[PackId]) -> frozenset[bytes]:
-    """Return the 36 bytes by which maps refer to the packs of one kind."""
-    chosen = (pack_reference(key) for key in condemned if key.startswith(f"{kind.folder}/"))
-    return frozenset(reference for reference in chosen if reference is not None)

@@ -28,6 +28,7 @@ T = TypeVar("T")
 PLAIN_LENGTH_MAX = 64 * MIB  # of a leaf or node; the largest ones have a pack of their own per cell
 _READ_AHEAD_BYTES = MIB
 _NODES_KEPT = 8
+_LEAVES_KEPT = 8
 
 
 class NodeCache(Protocol):
@@ -68,6 +69,7 @@ class TreeReader:
         self._is_tolerant = is_tolerant
         self._decoder = FrameDecoder()
         self._nodes: dict[tuple[int, int], Node] = {}
+        self._leaves: dict[int, Leaf | None] = {}
         self._ahead: dict[bytes, bytes] = {}
 
     @property
@@ -96,6 +98,15 @@ class TreeReader:
 
     def leaf(self, index: int) -> Leaf | None:
         """Return a leaf, None when all its cells are zero. Raises: MapDamaged."""
+        if index in self._leaves:
+            return self._leaves[index]
+        leaf = self._load_leaf(index)
+        self._leaves[index] = leaf
+        if len(self._leaves) > _LEAVES_KEPT:
+            del self._leaves[next(iter(self._leaves))]
+        return leaf
+
+    def _load_leaf(self, index: int) -> Leaf | None:
         row = self.row(0, index)
         if is_null(row):
             return None
