@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import NewType, TypeAlias
 
 import numpy as np
@@ -21,6 +22,7 @@ __all__ = [
     "Buffer",
     "ByteArray",
     "Grid",
+    "Hint",
     "Ids",
     "PackId",
     "Progress",
@@ -60,6 +62,13 @@ class Grid:
     def cell_count(self, size_bytes: int) -> int:
         """Return how many cells a volume of that size has."""
         return -(-size_bytes // self.chunk_size_bytes)
+
+
+class Hint(StrEnum):
+    """What became of a list of changed extents."""
+
+    USED = "used"
+    REFUTED = "refuted"  # a sample of what it left out had changed, so everything was read
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +114,7 @@ class Backup:
     sums: Sums
     data_bytes: int  # plain bytes of the cells that are not zero
     live_bytes: int  # stored bytes those cells refer to
+    hint: Hint | None = None  # None when no list of changed extents was given
 
     @property
     def is_incremental(self) -> bool:

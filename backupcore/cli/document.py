@@ -28,6 +28,7 @@ def backup_document(backup: Backup) -> Document:
         "description": backup.description,
         "labels": dict(backup.labels),
         "generation": backup.generation,
+        "hint": backup.hint,
         "started_at": backup.started_at.isoformat(),
         "committed_at": backup.committed_at.isoformat(),
         "base_id": backup.base_id,

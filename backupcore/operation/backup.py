@@ -16,9 +16,9 @@ import numpy as np
 from backupcore.chunk.frame import check_level
 from backupcore.config import Tuning
 from backupcore.errors import Damaged, Refused, VolumeShrunk
-from backupcore.model import SIZE_BYTES_MAX, Backup, BackupId, Grid, ProgressCallback, Sums
+from backupcore.model import SIZE_BYTES_MAX, Backup, BackupId, Grid, Hint, ProgressCallback, Sums
+from backupcore.operation.ingest.base import Base, Subject
 from backupcore.operation.ingest.pipeline import Pipeline
-from backupcore.operation.ingest.plan import plan_leaves
 from backupcore.operation.ingest.station import StoreSettings, Storing
 from backupcore.repository import Repository
 from backupcore.repository.control import SessionKind
@@ -35,6 +35,7 @@ from backupcore.repository.map import Root, null_row, tree_level
 from backupcore.repository.session import Session
 from backupcore.runtime import StopFlag
 from backupcore.volume import Volume
+from backupcore.volume.hint import ChangedExtents
 
 __all__ = ["BackupRequest", "backup"]
 
@@ -47,7 +48,10 @@ class BackupRequest:
 
     volume_id: the volume's own identity unless given. backup_id: a UUID, chosen unless given; with
     the id of a backup that was begun and not finished, that one is taken up again. generation:
-    an opaque text for the asker. grid, level, domain_id: the repository's defaults unless given.
+    an opaque text for the asker, by which a later list of changed extents may name this backup.
+    changed: such a list; only what it names is read. rewrite_share: of the volume, how much more
+    is then stored again at most so that chunks do not scatter. grid, level, domain_id: the
+    repository's defaults unless given.
     """
 
     volume_id: str | None = None
@@ -56,6 +60,8 @@ class BackupRequest:
     description: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     generation: str | None = None
+    changed: ChangedExtents | None = None
+    rewrite_share: float = 0.05
     grid: Grid | None = None
     level: int | None = None
     domain_id: str | None = None
@@ -75,7 +81,9 @@ def backup(
 
     base: a backup of the same volume (its id or the beginning of it), `latest`, or None for a
     full backup; `latest` is a full backup when there is none. A base with another chunk size is
-    not used. A session of this volume that nobody works at any more is taken up again: only
+    not used. When the request, or else the volume itself, says what changed since a backup, that
+    one is the base and little else is read; a sample of the rest is, and when it differs everything
+    is read. A session of this volume that nobody works at any more is taken up again: only
     what it has not stored is sent. A request with the id of a backup that exists returns that one.
     stop: ends it within the call in flight; give it to `open_repository` too, so that waiting for
     a store hears it.
@@ -83,9 +91,8 @@ def backup(
     any of them nothing new is listed; only when the store stays away during the very last put
     (Unavailable) may the backup be there all the same.
     """
-    return _Run(volume, repository, request or BackupRequest(), tuning or Tuning()).run(
-        base, progress, stop or repository.runtime.never
-    )
+    run = _Run(volume, repository, request or BackupRequest(), tuning or Tuning())
+    return run.run(base, progress, stop or repository.runtime.never)
 
 
 class _Run:
@@ -105,6 +112,7 @@ class _Run:
         self._level = check_level(level)
         self._domain = repository.domain(request.domain_id)
         self._volume_id = request.volume_id or volume.identity
+        self._subject = Subject(repository, volume, self._volume_id, self._domain, self._grid)
         self._tag = volume_tag(self._volume_id, self._domain.id_key)
         self._started_at = repository.runtime.clock.now()
         self._started_s = repository.runtime.clock.monotonic()
@@ -117,8 +125,8 @@ class _Run:
             return register.manifest.backup
         session, is_resumed = self._open_session(wanted)
         try:
-            chosen = self._choose_base(base)
-            self._check_manifest_fits(session, chosen)
+            chosen = self._subject.choose_base(base, self._request.changed)
+            self._check_manifest_fits(session, chosen.manifest)
             facts = self._store(session, chosen, is_resumed, progress, stop)
             register = session.commit(facts.header(self._domain.id_key))
         except BaseException:
@@ -176,38 +184,25 @@ class _Run:
             name = registers.history(self._tag, wanted).next
         return name
 
-    def _choose_base(self, base: str | None) -> Manifest | None:
-        """Return the manifest of the base; read after the lease and the tombs."""
-        if base is None:
-            return None
-        domain_id, chunk = self._domain.domain_id, self._grid.chunk_size_bytes
-        if base == "latest":
-            mine = list(self._repository.manifests(self._volume_id, domain_id=domain_id))
-            chosen = mine[-1] if mine else None
-        else:
-            chosen = self._repository.manifest(base)
-            if (chosen.backup.volume_id, chosen.backup.domain_id) != (self._volume_id, domain_id):
-                raise Refused(
-                    f"backup {chosen.backup.id} is of volume {chosen.backup.volume_id!r}: a base "
-                    "must be of the same volume and domain: use --full or another base"
-                )
-        if chosen is not None and chosen.backup.grid.chunk_size_bytes != chunk:
-            facts = {"base": chosen.backup.id}
-            log.warning("base has another chunk size and is not used", extra=facts)
-            return None
-        return chosen
-
     def _store(
         self,
         session: Session,
-        base: Manifest | None,
+        base: Base,
         is_resumed: bool,
         progress: ProgressCallback | None,
         stop: StopFlag,
     ) -> Manifest:
         """Store everything the manifest will refer to; return the manifest."""
         repository, volume = self._repository, self._volume
-        reader = repository.tree(base, is_tolerant=True)
+        reader = repository.tree(base.manifest, is_tolerant=True)
+        plan, hint = self._subject.plan(
+            base,
+            reader,
+            session,
+            self._tuning,
+            rewrite_share=self._request.rewrite_share,
+            stop=stop,
+        )
         pipeline = Pipeline(repository.driver, self._tuning, stop)
         storing = Storing(
             volume, repository, session, reader,
@@ -215,12 +210,12 @@ class _Run:
         )  # fmt: skip
         if is_resumed:
             storing.adopt_packs()
-        plan = plan_leaves(volume, reader, self._grid, self._tuning.slab_size_bytes)
         pipeline.run(plan, storing, storing.finish)
+        volume.check_identity()
         self._check_size()
         duration_s = repository.runtime.clock.monotonic() - self._started_s
         sums = storing.sums(pipeline.stored_bytes, round(duration_s * 1000))
-        return self._manifest(session, base, storing.root, sums)
+        return self._manifest(session, base.manifest, storing.root, sums, hint)
 
     def _settings(self) -> StoreSettings:
         return StoreSettings(
@@ -233,7 +228,12 @@ class _Run:
         )
 
     def _manifest(
-        self, session: Session, base: Manifest | None, root: Root | None, sums: Sums
+        self,
+        session: Session,
+        base: Manifest | None,
+        root: Root | None,
+        sums: Sums,
+        hint: Hint | None = None,
     ) -> Manifest:
         request, clock = self._request, self._repository.runtime.clock
         done = Backup(
@@ -253,6 +253,7 @@ class _Run:
             sums=sums,
             data_bytes=int(root.row["logical_bytes"]) if root else 0,
             live_bytes=int(root.row["stored_bytes"]) if root else 0,
+            hint=hint,
         )
         return Manifest(self._repository.config.repository_id, done, root)
 
@@ -264,7 +265,7 @@ class _Run:
         level = tree_level(self._grid.cell_count(self._volume.size_bytes))
         most = SIZE_BYTES_MAX
         longest = Sums(most, most, most, most, most, most, most)
-        draft = self._manifest(session, base, Root(level, row), longest)
+        draft = self._manifest(session, base, Root(level, row), longest, Hint.REFUTED)
         decision = Decision(session.register, session.id, session.id, self._started_at)
         try:
             facts = draft.header(self._domain.id_key)

@@ -179,6 +179,10 @@ class Fields:
         """Return a text or None."""
         return None if self._header.get(name, "") is None else self.text(name)
 
+    def optional_choice(self, name: str, kind: type[E]) -> E | None:
+        """Return one of a closed choice, or None."""
+        return None if self._header.get(name, "") is None else self.choice(name, kind)
+
     def choice(self, name: str, kind: type[E]) -> E:
         """Return one of a closed choice."""
         try:

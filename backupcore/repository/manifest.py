@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from backupcore.errors import Damaged, ManifestDamaged, Refused
-from backupcore.model import SIZE_BYTES_MAX, Backup, BackupId, Buffer, Grid, Sums
+from backupcore.model import SIZE_BYTES_MAX, Backup, BackupId, Buffer, Grid, Hint, Sums
 from backupcore.repository.control import open_control, seal_control
 from backupcore.repository.envelope import Fields, format_time
 from backupcore.repository.key import MAP, RegisterName, pack_id, pack_reference, volume_tag
@@ -83,6 +83,7 @@ class Manifest:
             "started_at": format_time(backup.started_at),
             "base_id": backup.base_id,
             "generation": backup.generation,
+            "hint": backup.hint,
             "sums": {name: getattr(backup.sums, name) for name in _COUNTED},
             "root": _root_header(self.root),
         }
@@ -119,6 +120,7 @@ class Manifest:
             sums=Sums(**{name: sums.count(name) for name in _COUNTED}),
             data_bytes=int(root.row["logical_bytes"]) if root else 0,
             live_bytes=int(root.row["stored_bytes"]) if root else 0,
+            hint=fields.optional_choice("hint", Hint),
         )
         return cls(fields.identity("repository_id"), backup, root)
 

@@ -19,6 +19,7 @@ from backupcore.extents import Extents, single_extent
 from backupcore.model import SIZE_BYTES_MAX, Buffer
 from backupcore.plugin import hookimpl, hookspec, load_plugin
 from backupcore.url import Url
+from backupcore.volume.hint import ChangedExtents
 
 __all__ = [
     "GROUP",
@@ -74,6 +75,13 @@ class Volume(Closing, ABC):
         self.check_read(offset, length)
         return single_extent(offset, length)
 
+    def tracked_changes(self) -> ChangedExtents | None:
+        """Return what the volume itself knows to have changed, None when it keeps no track.
+
+        Asked once, before anything is read. A backup uses it when it names a base that is there.
+        """
+        return None
+
     def current_size_bytes(self) -> int:
         """Return the size the volume has now; `size_bytes` stays what it was when opened.
 
@@ -81,6 +89,12 @@ class Volume(Closing, ABC):
         Raises: VolumeMissing when the volume is not there any more.
         """
         return self.size_bytes
+
+    def check_identity(self) -> None:
+        """Raise VolumeChanged when its name leads to another volume than the one that was opened.
+
+        A backup asks at its end.
+        """
 
     def write(self, offset: int, buffer: Buffer) -> None:
         """Write the whole buffer at an offset.
