@@ -24,7 +24,7 @@ from backupcore.errors import (
     TargetError,
 )
 from backupcore.extents import Extents
-from backupcore.model import Backup, BackupId, Grid, Progress, Sums
+from backupcore.model import Backup, BackupId, Grid, Hint, Progress, Sums
 from backupcore.operation.backup import BackupRequest, backup
 from backupcore.operation.delete import delete
 from backupcore.operation.info import RepositoryInfo, describe
@@ -34,6 +34,7 @@ from backupcore.plugin import hookimpl
 from backupcore.repository import Repository, create_repository, open_repository
 from backupcore.runtime import Runtime
 from backupcore.volume import Access, Volume, open_volume
+from backupcore.volume.hint import ChangedExtents, read_changed_extents
 from backupcore.volume.memory import MemoryVolume
 from backupcore.volume.stream import FileObjectVolume
 
@@ -44,12 +45,14 @@ __all__ = [
     "BackupId",
     "BackupRequest",
     "Capabilities",
+    "ChangedExtents",
     "Damaged",
     "Depth",
     "Driver",
     "Extents",
     "FileObjectVolume",
     "Grid",
+    "Hint",
     "Loss",
     "MemoryVolume",
     "NotFound",
@@ -79,6 +82,7 @@ __all__ = [
     "open_driver",
     "open_repository",
     "open_volume",
+    "read_changed_extents",
     "restore",
     "restore_to_stream",
     "verify",

@@ -2,29 +2,42 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TypedDict, Unpack
 
 import click
 
-from backupcore import Backup, BackupRequest, backup, open_volume
+from backupcore import (
+    Backup,
+    BackupRequest,
+    ChangedExtents,
+    Hint,
+    backup,
+    open_volume,
+    read_changed_extents,
+)
 from backupcore.cli.document import backup_document
-from backupcore.cli.opening import open_to_work
+from backupcore.cli.opening import open_to_work, volume_url
 from backupcore.cli.parameter import label, repository_option, size, speaking
 from backupcore.cli.progress import showing_progress
 from backupcore.cli.stop import STOP
 from backupcore.cli.talk import Talk
+from backupcore.errors import Refused
 from backupcore.units import format_bytes, format_duration
 
 __all__ = ["backup_command"]
 
 
 class About(TypedDict):
-    """What is to be written about the backup."""
+    """What is to be written about the backup, and what is known to have changed."""
 
     volume_id: str | None
     name: str
     description: str
     labels: tuple[tuple[str, str], ...]
+    generation: str | None
+    changed_extents: str | None
+    since: str | None
 
 
 @click.command("backup")
@@ -36,7 +49,11 @@ class About(TypedDict):
 @click.option("--label", "labels", type=label, multiple=True, metavar="KEY=VALUE", help="A label.")
 @click.option("--full", "is_full", is_flag=True, help="Compare with no base.")
 @click.option("--base", metavar="BACKUP", help="Compare with this one, not with the latest.")
+@click.option("--generation", metavar="TOKEN", help="Stored with the backup, for a later --since.")
+@click.option("--changed-extents", metavar="FILE", help="Read only what FILE says has changed.")
+@click.option("--since", metavar="BACKUP|GENERATION", help="Since when FILE says so.")
 @click.option("--rate-limit", type=size, metavar="RATE", help="Bytes a second, such as 50MiB.")
+@click.option("--direct", "is_direct", is_flag=True, help="Read past the page cache.")
 @speaking
 def backup_command(
     talk: Talk,
@@ -46,6 +63,7 @@ def backup_command(
     is_full: bool,
     base: str | None,
     rate_limit: int | None,
+    is_direct: bool,
     **about: Unpack[About],
 ) -> None:
     """Back up VOLUME: a block device, an image file, or the URL of another kind of volume.
@@ -60,10 +78,12 @@ def backup_command(
         name=about["name"],
         description=about["description"],
         labels=dict(about["labels"]),
+        generation=about["generation"],
+        changed=_changed(about["changed_extents"], about["since"]),
     )
     with (
         open_to_work(url, rate_bytes_s=rate_limit) as repository,
-        open_volume(volume) as source,
+        open_volume(volume_url(volume, direct=is_direct)) as source,
         STOP.heard() as stop,
         showing_progress(talk, "backup") as progress,
     ):
@@ -75,7 +95,20 @@ def backup_command(
             progress=progress,
             stop=stop,
         )
-    talk.tell(backup_document(done), _text(done), quiet_text=done.id)
+    aside = ", read past the page cache" if is_direct else ""
+    talk.tell(backup_document(done), _text(done) + aside, quiet_text=done.id)
+
+
+def _changed(file: str | None, since: str | None) -> ChangedExtents | None:
+    """Return what a file says has changed, since when the user says it does."""
+    if file is None:
+        if since is not None:
+            raise click.UsageError("--since goes with --changed-extents")
+        return None
+    changed = read_changed_extents(file)
+    if since is not None and changed.since not in (None, since):
+        raise Refused(f"{file}: says what changed since {changed.since!r}, --since says {since!r}")
+    return replace(changed, since=since or changed.since)
 
 
 def _text(done: Backup) -> str:
@@ -88,6 +121,8 @@ def _text(done: Backup) -> str:
     }
     shown = ", ".join(f"{name} {format_bytes(value)}" for name, value in facts.items())
     kind = f"incremental to {done.base_id}" if done.base_id else "full"
+    if done.hint is Hint.REFUTED:
+        kind += "; the changed extents left something out, so everything was read"
     return (
         f"backup {done.id} of {done.volume_id}\n"
         f"{shown} in {format_duration(sums.duration_s)}, {kind}"

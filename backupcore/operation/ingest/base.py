@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from backupcore.config import Tuning
-from backupcore.errors import Refused
+from backupcore.errors import BackupMissing, Refused
 from backupcore.extents import Extents
 from backupcore.model import Grid, Hint
 from backupcore.operation.ingest.changed import (
@@ -121,14 +121,7 @@ class Subject:
             )
         if changed.since is None:
             raise Refused("changed extents do not say since when: name the backup or generation")
-        for manifest in reversed(self._all()):
-            if changed.since in (manifest.backup.id, manifest.backup.generation):
-                break
-        else:
-            raise Refused(
-                f"changed extents are since {changed.since!r}: no backup of volume {volume_id!r} "
-                "has this id or generation: back up without them"
-            )
+        manifest = self._named_since(changed.since)
         if wanted != "latest" and self._named(wanted).backup.id != manifest.backup.id:
             raise Refused(
                 f"changed extents are since backup {manifest.backup.id}, the base is to be "
@@ -136,6 +129,18 @@ class Subject:
             )
         comparable = self._comparable(manifest)
         return Base(comparable, changed.extents if comparable else None)
+
+    def _named_since(self, since: str) -> Manifest:
+        for manifest in reversed(self._all()):
+            if since in (manifest.backup.id, manifest.backup.generation):
+                return manifest
+        try:
+            return self._named(since)
+        except BackupMissing as error:
+            raise Refused(
+                f"changed extents are since {since!r}: no backup of volume {self.volume_id!r} "
+                "has this id or generation: back up without them"
+            ) from error
 
     def _all(self) -> list[Manifest]:
         manifests = self.repository.manifests(self.volume_id, domain_id=self.domain.domain_id)
