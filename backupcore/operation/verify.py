@@ -191,7 +191,7 @@ class _Run:
                 self._data_packs.update(item.node.packs.tolist())
             if item.leaf is not None:
                 self._seen_leaves.add(bytes(item.row["digest"]))
-                self._data_packs.update(item.leaf.live_bytes())
+                self._data_packs.update(item.leaf.live().packs.tolist())
                 if self._depth is Depth.DATA:
                     yield item.leaf
 

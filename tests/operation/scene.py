@@ -158,7 +158,7 @@ def packs_of(repository: Repository, backup_id: str) -> set[str]:
     for item in survey.items(wants_leaf=lambda row: True):
         found.add(pack_id(MAP, bytes(item.row["pack"])))
         if item.leaf is not None:
-            found |= {pack_id(DATA, pack) for pack in item.leaf.live_bytes()}
+            found |= {pack_id(DATA, pack) for pack in item.leaf.live().packs.tolist()}
         if item.node is not None:
             found |= {pack_id(DATA, pack) for pack in item.node.packs.tolist()}
     return found

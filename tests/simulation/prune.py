@@ -69,7 +69,7 @@ def referenced_packs(repository: Repository) -> set[PackId]:
         survey = Survey(tree, done.grid.chunk_size_bytes, done.size_bytes, lost)
         for item in survey.items(wants_leaf=lambda row: True):
             found.add(pack_id(MAP, bytes(item.row["pack"])))
-            packs = item.leaf.live_bytes() if item.leaf else {}
+            packs = item.leaf.live().packs.tolist() if item.leaf else []
             found.update(pack_id(DATA, pack) for pack in packs)
     return found
 

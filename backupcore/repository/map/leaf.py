@@ -12,7 +12,7 @@ from backupcore.chunk.frame import HEADER_LENGTH
 from backupcore.errors import Damaged
 from backupcore.model import FRAME_SIZE_BYTES_MAX, Buffer, Ids
 from backupcore.repository.key import PACK_REFERENCE_LENGTH
-from backupcore.repository.map.table import FAN_OUT, Columns, unique_packs
+from backupcore.repository.map.table import FAN_OUT, Columns, Live, unique_packs
 from backupcore.repository.pack import PLACE
 
 __all__ = ["Leaf"]
@@ -114,9 +114,9 @@ class Leaf:
         plain = self.places["plain_length"].astype(np.int64)[self.frame]
         return stored * self.lengths() // plain
 
-    def live_bytes(self) -> dict[bytes, int]:
+    def live(self) -> Live:
         """Return the live bytes of each data pack it refers to."""
         packs, position = unique_packs(self.places["pack"])
-        live = np.zeros(len(packs), np.int64)
-        np.add.at(live, position[self.frame], self.shares())
-        return dict(zip(packs.tolist(), live.tolist(), strict=True))
+        sizes = np.zeros(len(packs), np.int64)
+        np.add.at(sizes, position[self.frame], self.shares())
+        return Live(packs, sizes)

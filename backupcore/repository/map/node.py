@@ -6,6 +6,7 @@ In memory rows carry whole pack references, at rest positions in a table of them
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,7 +18,9 @@ from backupcore.repository.key import PACK_REFERENCE_LENGTH
 from backupcore.repository.map.table import (
     FAN_OUT,
     Columns,
+    Live,
     PackRefs,
+    find_packs,
     null_rows,
     pack_refs,
     unique_packs,
@@ -143,24 +146,33 @@ def _open_rows(stored: npt.NDArray[np.void], table: PackRefs) -> npt.NDArray[np.
     return rows
 
 
-def with_packs(node: Node, changed: dict[int, PackRefs], live: dict[bytes, int]) -> Node:
+def with_packs(node: Node, changed: dict[int, PackRefs], deltas: Sequence[Live]) -> Node:
     """Return a lowest node with the packs of some children replaced.
 
-    live: live bytes of at least every pack that is still referred to.
+    deltas: by how much live bytes change; they name every pack that `changed` does.
     """
+    table, place = unique_packs(np.concatenate([node.packs, *(delta.packs for delta in deltas)]))
+    live = np.zeros(len(table), np.int64)
+    np.add.at(live, place, np.concatenate([node.live, *(delta.sizes for delta in deltas)]))
     sizes = np.diff(node.starts)
     owner = np.repeat(np.arange(FAN_OUT), sizes)
-    kept = ~np.isin(owner, list(changed))
+    is_kept = np.ones(FAN_OUT, np.bool_)
+    is_kept[list(changed)] = False
+    kept = is_kept[owner]
     for child, references in changed.items():
         sizes[child] = len(references)
     starts = np.concatenate(([0], np.cumsum(sizes)))
-    chosen = np.zeros(starts[-1], node.packs.dtype)
     moved = np.arange(len(owner)) + (starts - node.starts)[owner]
-    chosen[moved[kept]] = node.packs[node.child_packs[kept]]
+    chosen = np.zeros(starts[-1], np.int64)
+    chosen[moved[kept]] = place[node.child_packs[kept]]
     for child, references in changed.items():
-        chosen[starts[child] : starts[child + 1]] = references
-    packs, positions = unique_packs(chosen)
-    counts = np.array([live.get(pack, 0) for pack in packs.tolist()], np.int64)
+        chosen[starts[child] : starts[child + 1]] = find_packs(table, references)
+    used = np.zeros(len(table), np.bool_)
+    used[chosen] = True
     return replace(
-        node, packs=packs, live=counts, starts=starts, child_packs=positions.astype(np.int64)
+        node,
+        packs=table[used],
+        live=live[used],
+        starts=starts,
+        child_packs=(np.cumsum(used) - 1)[chosen],
     )

@@ -17,7 +17,7 @@ from backupcore.errors import Damaged, MapDamaged, ObjectMissing
 from backupcore.repository.key import MAP, pack_id
 from backupcore.repository.map.leaf import Leaf
 from backupcore.repository.map.node import Node, with_packs
-from backupcore.repository.map.table import FAN_OUT, Root, Row, is_null, null_row, pack_refs
+from backupcore.repository.map.table import FAN_OUT, Root, Row, is_null, null_row
 from backupcore.units import MIB
 
 __all__ = ["NodeCache", "TreeReader"]
@@ -153,8 +153,10 @@ class TreeReader:
         if level > 1:
             return node
         leaf = self.leaf(0)
-        live = leaf.live_bytes() if leaf else {}
-        return with_packs(node, {0: pack_refs(list(live))}, live)
+        if leaf is None:
+            return node
+        live = leaf.live()
+        return with_packs(node, {0: live.packs}, [live])
 
     def _open(self, row: Row, level: int, index: int) -> bytearray:
         """Return the plain bytes a row leads to, after comparing its digest."""

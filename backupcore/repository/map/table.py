@@ -17,9 +17,11 @@ __all__ = [
     "FAN_OUT",
     "ROW",
     "Columns",
+    "Live",
     "PackRefs",
     "Root",
     "Row",
+    "find_packs",
     "is_null",
     "null_row",
     "null_rows",
@@ -55,6 +57,17 @@ class Root:
     row: Row
 
 
+@dataclass(frozen=True, slots=True)
+class Live:
+    """Live bytes by data pack: packs V36[n], sizes int64[n]; differences may be negative."""
+
+    packs: PackRefs
+    sizes: npt.NDArray[np.int64]
+
+    def __neg__(self) -> Live:
+        return Live(self.packs, -self.sizes)
+
+
 def null_row() -> Row:
     """Return the row of a child of zeros, to be filled or kept."""
     row: Row = np.zeros(1, ROW)[0]
@@ -84,6 +97,14 @@ def unique_packs(references: PackRefs) -> tuple[PackRefs, npt.NDArray[np.intp]]:
     flat = np.ascontiguousarray(references).view(f"S{PACK_REFERENCE_LENGTH}")
     table, inverse = np.unique(flat, return_inverse=True)
     return table.view(f"V{PACK_REFERENCE_LENGTH}"), inverse
+
+
+def find_packs(table: PackRefs, references: PackRefs) -> npt.NDArray[np.intp]:
+    """Return where pack references are in a sorted table that holds them all."""
+    kind = f"S{PACK_REFERENCE_LENGTH}"
+    return np.searchsorted(
+        np.ascontiguousarray(table).view(kind), np.ascontiguousarray(references).view(kind)
+    )
 
 
 def pack_refs(references: set[bytes] | list[bytes]) -> PackRefs:

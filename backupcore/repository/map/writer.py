@@ -12,6 +12,7 @@ from backupcore.repository.map.node import Node, with_packs
 from backupcore.repository.map.reader import TreeReader
 from backupcore.repository.map.table import (
     FAN_OUT,
+    Live,
     PackRefs,
     Root,
     Row,
@@ -35,36 +36,31 @@ class _OpenNode:
     index: int
     node: Node
     packs: dict[int, PackRefs] = field(default_factory=dict)
-    added: dict[bytes, int] = field(default_factory=dict)
-    removed: dict[bytes, int] = field(default_factory=dict)
+    added: list[Live] = field(default_factory=list)
+    removed: list[Live] = field(default_factory=list)
     is_lossy: bool = False
 
     def put(self, child: int, leaf: Leaf | None, old: Leaf | None) -> None:
         """Note what a leaf refers to and what the one it replaces did."""
-        live = leaf.live_bytes() if leaf else {}
-        self.packs[child] = pack_refs(list(live))
-        _add(self.added, live)
-        _add(self.removed, old.live_bytes() if old else {})
+        live = leaf.live() if leaf else None
+        self.packs[child] = live.packs if live else pack_refs([])
+        self.added += [live] if live else []
+        self.removed += [old.live()] if old else []
         self.is_lossy |= old is None and not is_null(self.node.rows[child])
 
     def close(self, base: TreeReader) -> Node:
         """Return the node with the packs of what was put instead of what was there."""
         if self.node.level > 1 or not self.packs:
             return self.node
-        live = dict(self.added)
-        if self.is_lossy:
-            for child in set(range(FAN_OUT)) - self.packs.keys():
-                leaf = base.leaf(self.index * FAN_OUT + child)
-                _add(live, leaf.live_bytes() if leaf else {})
-        else:
-            _add(live, dict(zip(self.node.packs.tolist(), self.node.live.tolist(), strict=True)))
-            _add(live, {pack: -count for pack, count in self.removed.items()})
-        return with_packs(self.node, self.packs, live)
-
-
-def _add(live: dict[bytes, int], more: dict[bytes, int]) -> None:
-    for pack, live_bytes in more.items():
-        live[pack] = live.get(pack, 0) + live_bytes
+        if not self.is_lossy:
+            gone = [-live for live in self.removed]
+            return with_packs(self.node, self.packs, self.added + gone)
+        added = self.added.copy()
+        for child in set(range(FAN_OUT)) - self.packs.keys():
+            leaf = base.leaf(self.index * FAN_OUT + child)
+            added += [leaf.live()] if leaf else []
+        node = replace(self.node, live=np.zeros_like(self.node.live))
+        return with_packs(node, self.packs, added)
 
 
 class TreeWriter:
