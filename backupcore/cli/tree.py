@@ -20,6 +20,7 @@ from backupcore.cli.verb.completion import COMPLETE_VARIABLE, PROGRAM, completio
 from backupcore.cli.verb.delete import delete_command
 from backupcore.cli.verb.init import init_command
 from backupcore.cli.verb.inspect import info_command, list_command, show_command
+from backupcore.cli.verb.picture import map_command
 from backupcore.cli.verb.plugin import driver_group, drivers_command
 from backupcore.cli.verb.restore import restore_command
 from backupcore.cli.verb.verify import verify_command
@@ -102,6 +103,7 @@ for command in (
     backup_command,
     list_command,
     show_command,
+    map_command,
     restore_command,
     delete_command,
     verify_command,

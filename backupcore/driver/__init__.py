@@ -124,9 +124,12 @@ class Driver(Closing, ABC):
         view[: len(data)] = data
         return len(data)
 
-    @abstractmethod
     def stat(self, key: str) -> ObjectInfo:
-        """Return what is known of an object. Raises: ObjectMissing, AccessDenied, Unavailable."""
+        """Return what is known of an object. Raises: ObjectMissing, AccessDenied, Unavailable.
+
+        Override it where the store can tell without reading the whole object.
+        """
+        return ObjectInfo(key, len(self.get(key)))
 
     @abstractmethod
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:

@@ -28,9 +28,10 @@ class TestMemory(DriverConformance):
 
 
 class Plain(MemoryDriver):
-    """Reads into buffers as the contract does by default."""
+    """Reads into buffers and tells sizes as the contract does by default."""
 
     get_into = Driver.get_into
+    stat = Driver.stat
 
 
 class TestPlain(DriverConformance):
