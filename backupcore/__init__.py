@@ -10,7 +10,7 @@ Every backup is whole, none depends on another, and what fails raises a `BackupE
 
 from __future__ import annotations
 
-from backupcore.config import SelfCheck, Tuning
+from backupcore.config import Dedup, SelfCheck, Tuning
 from backupcore.driver import Capabilities, Driver, ObjectInfo, Role
 from backupcore.driver.registry import driver_schemes, open_driver
 from backupcore.errors import (
@@ -28,7 +28,14 @@ from backupcore.model import Backup, BackupId, Grid, Hint, Progress, Sums
 from backupcore.operation.backup import BackupRequest, backup
 from backupcore.operation.delete import delete
 from backupcore.operation.info import RepositoryInfo, describe
-from backupcore.operation.restore import Restored, restore, restore_to_stream
+from backupcore.operation.restore import (
+    Comparison,
+    Restored,
+    compare,
+    restore,
+    restore_in_place,
+    restore_to_stream,
+)
 from backupcore.operation.verify import Depth, Loss, Verification, verify
 from backupcore.plugin import hookimpl
 from backupcore.repository import Repository, create_repository, open_repository
@@ -46,7 +53,9 @@ __all__ = [
     "BackupRequest",
     "Capabilities",
     "ChangedExtents",
+    "Comparison",
     "Damaged",
+    "Dedup",
     "Depth",
     "Driver",
     "Extents",
@@ -74,6 +83,7 @@ __all__ = [
     "Verification",
     "Volume",
     "backup",
+    "compare",
     "create_repository",
     "delete",
     "describe",
@@ -84,6 +94,7 @@ __all__ = [
     "open_volume",
     "read_changed_extents",
     "restore",
+    "restore_in_place",
     "restore_to_stream",
     "verify",
 ]

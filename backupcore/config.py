@@ -5,13 +5,24 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final, Literal, TypeAlias
 
 from backupcore.errors import Refused
 from backupcore.units import MIB
 
-__all__ = ["SelfCheck", "Tuning"]
+__all__ = ["AUTO", "Dedup", "Level", "SelfCheck", "Tuning"]
+
+Level: TypeAlias = int | Literal["auto"]
+AUTO: Final = "auto"  # the zstd level by which stage of the pipeline waits
 
 THREAD_COUNT_MAX = 256
+
+
+class Dedup(StrEnum):
+    """Where a chunk that is to be stored is looked for first."""
+
+    BASE = "base"  # in the same place of the base, and a little earlier in the volume
+    DOMAIN = "domain"  # in every backup of the domain as well
 
 
 class SelfCheck(StrEnum):

@@ -4,7 +4,7 @@ A door (command line, REST) maps a branch to an exit code or a status; callers c
 they can act on. The message names the thing, the fact and what to do.
 
 BackupError
-├── SourceError      VolumeMissing, VolumeShrunk, UnreadableSector
+├── SourceError      VolumeMissing, VolumeShrunk, VolumeChanged, UnreadableSector
 ├── TargetError      TargetTooSmall, TargetBusy
 ├── NotFound         RepositoryMissing, BackupMissing
 ├── StoreError       ObjectMissing, ObjectExists, AccessDenied, StoreFull, Unavailable
@@ -32,6 +32,10 @@ class VolumeMissing(SourceError):
 
 class VolumeShrunk(SourceError):
     """The volume ended before the size it had when it was opened."""
+
+
+class VolumeChanged(SourceError):
+    """The volume's name leads to another volume than the one that was opened."""
 
 
 class UnreadableSector(SourceError):

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from backupcore import Backup, Capabilities, RepositoryInfo, Restored, Verification
+from backupcore import (
+    Backup,
+    Capabilities,
+    Comparison,
+    RepositoryInfo,
+    Restored,
+    Verification,
+)
 from backupcore.cli.talk import Document
 from backupcore.testing.driver import PromiseResult
 
 __all__ = [
     "backup_document",
     "capabilities_document",
+    "comparison_document",
     "info_document",
     "promise_document",
     "restored_document",
@@ -53,6 +61,11 @@ def backup_document(backup: Backup) -> Document:
 def restored_document(restored: Restored, target: str) -> Document:
     """Return what a restore did."""
     return {**asdict(restored), "target": target}
+
+
+def comparison_document(found: Comparison, target: str) -> Document:
+    """Return what a restore in place would do."""
+    return {**asdict(found), "target": target}
 
 
 def verification_document(found: Verification) -> Document:

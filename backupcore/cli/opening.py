@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from backupcore import Driver, Repository, open_repository
 from backupcore.cli.stop import STOP
 from backupcore.driver.layer import Throttled
+from backupcore.url import Url
 
-__all__ = ["cache_folder", "open_to_read", "open_to_work"]
+__all__ = ["cache_folder", "open_to_read", "open_to_work", "volume_url"]
 
 
 def open_to_read(url: str) -> Repository:
@@ -28,6 +30,13 @@ def open_to_work(url: str, *, rate_bytes_s: int | None = None) -> Repository:
 
     layers = throttle if rate_bytes_s else None
     return open_repository(url, cache_folder=cache_folder(), layers=layers, stop=STOP)
+
+
+def volume_url(text: str, **asked: bool) -> Url:
+    """Return where a volume is, with `name=yes` added for each option that was asked for."""
+    url = Url.parse(text, default_scheme="file")
+    added = {name: "yes" for name, is_asked in asked.items() if is_asked}
+    return replace(url, options={**url.options, **added})
 
 
 def cache_folder() -> Path | None:

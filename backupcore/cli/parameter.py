@@ -9,12 +9,14 @@ from typing import Concatenate, ParamSpec
 import click
 
 from backupcore.cli.talk import Talk
+from backupcore.config import AUTO, Level
 from backupcore.units import parse_bytes
 
 __all__ = [
     "backup_argument",
     "extent",
     "label",
+    "level",
     "repository_option",
     "size",
     "speaking",
@@ -22,6 +24,7 @@ __all__ = [
 ]
 
 P = ParamSpec("P")
+LEVEL_MAX = 22
 
 
 def size(text: str) -> int:
@@ -46,6 +49,15 @@ def label(text: str) -> tuple[str, str]:
     if not (key and equals):
         raise click.BadParameter(f"{text!r} is no label: write KEY=VALUE")
     return key, value
+
+
+def level(text: str) -> Level:
+    """Return a zstd level from 1 to 22, or `auto`."""
+    if text == AUTO:
+        return AUTO
+    if not text.isdecimal() or not 1 <= int(text) <= LEVEL_MAX:
+        raise click.BadParameter(f"{text!r} is no level: write 1 to {LEVEL_MAX}, or {AUTO}")
+    return int(text)
 
 
 def _bytes(text: str) -> int:

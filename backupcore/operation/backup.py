@@ -8,20 +8,23 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 import numpy as np
 
 from backupcore.chunk.frame import check_level
-from backupcore.config import Tuning
-from backupcore.errors import Damaged, Refused, VolumeShrunk
+from backupcore.config import AUTO, Dedup, Level, Tuning
+from backupcore.errors import Damaged, Refused, Stopped, VolumeShrunk
 from backupcore.model import SIZE_BYTES_MAX, Backup, BackupId, Grid, Hint, ProgressCallback, Sums
 from backupcore.operation.ingest.base import Base, Subject
+from backupcore.operation.ingest.changed import condemned_by
 from backupcore.operation.ingest.pipeline import Pipeline
 from backupcore.operation.ingest.station import StoreSettings, Storing
 from backupcore.repository import Repository
 from backupcore.repository.control import SessionKind
+from backupcore.repository.index import DomainIndex
 from backupcore.repository.key import RegisterName, parse_backup_id, volume_tag
 from backupcore.repository.manifest import (
     ROOT_COUNTS,
@@ -50,8 +53,9 @@ class BackupRequest:
     the id of a backup that was begun and not finished, that one is taken up again. generation:
     an opaque text for the asker, by which a later list of changed extents may name this backup.
     changed: such a list; only what it names is read. rewrite_share: of the volume, how much more
-    is then stored again at most so that chunks do not scatter. grid, level, domain_id: the
-    repository's defaults unless given.
+    is then stored again at most so that chunks do not scatter. dedup: where else chunks are looked
+    for before they are stored. level: of zstd, or `auto`: the faster the store is, the lower.
+    grid, level, domain_id: the repository's defaults unless given.
     """
 
     volume_id: str | None = None
@@ -62,8 +66,9 @@ class BackupRequest:
     generation: str | None = None
     changed: ChangedExtents | None = None
     rewrite_share: float = 0.05
+    dedup: Dedup = Dedup.BASE
     grid: Grid | None = None
-    level: int | None = None
+    level: Level | None = None
     domain_id: str | None = None
 
 
@@ -109,7 +114,7 @@ class _Run:
         slab_size_bytes = max(tuning.slab_size_bytes, self._grid.chunk_size_bytes)
         self._tuning = replace(tuning, slab_size_bytes=slab_size_bytes)
         level = repository.config.level if request.level is None else request.level
-        self._level = check_level(level)
+        self._level = None if level == AUTO else check_level(level)
         self._domain = repository.domain(request.domain_id)
         self._volume_id = request.volume_id or volume.identity
         self._subject = Subject(repository, volume, self._volume_id, self._domain, self._grid)
@@ -210,12 +215,33 @@ class _Run:
         )  # fmt: skip
         if is_resumed:
             storing.adopt_packs()
-        pipeline.run(plan, storing, storing.finish)
+        with self._open_index(session, stop) as index:
+            storing.use_index(index)
+            pipeline.run(plan, storing, storing.finish)
         volume.check_identity()
         self._check_size()
         duration_s = repository.runtime.clock.monotonic() - self._started_s
         sums = storing.sums(pipeline.stored_bytes, round(duration_s * 1000))
         return self._manifest(session, base.manifest, storing.root, sums, hint)
+
+    def _open_index(
+        self, session: Session, stop: StopFlag
+    ) -> AbstractContextManager[DomainIndex | None]:
+        """Return what the domain holds, read after the session's lease and tombs, when wanted."""
+        if self._request.dedup is not Dedup.DOMAIN:
+            return nullcontext()
+
+        def tick() -> None:
+            if stop.is_set():
+                raise Stopped("stopped: nothing was committed; a later backup resumes it")
+            session.keep_alive()
+
+        return self._repository.dedup_index(
+            condemned_by(session).data,
+            domain_id=self._domain.domain_id,
+            chunk_size_bytes=self._grid.chunk_size_bytes,
+            tick=tick,
+        )
 
     def _settings(self) -> StoreSettings:
         return StoreSettings(

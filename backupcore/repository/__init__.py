@@ -6,10 +6,12 @@ Everything that is read is checked; everything that is listed is asked of the st
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
+from backupcore.chunk.digest import digest
 from backupcore.chunk.frame import check_level
 from backupcore.closing import Closing
 from backupcore.driver import Driver, Role
@@ -29,6 +31,7 @@ from backupcore.errors import (
 from backupcore.model import Backup, BackupId, Grid
 from backupcore.repository.cache import Cache
 from backupcore.repository.control import Config, Domain, Lease, SessionKind
+from backupcore.repository.index import DomainIndex, Source
 from backupcore.repository.key import CONFIG, RegisterName, domain_key, volume_tag
 from backupcore.repository.manifest import Manifest
 from backupcore.repository.map import TreeReader
@@ -180,6 +183,40 @@ class Repository(Closing):
     def undecided_backups(self, tag: str) -> list[Lease]:
         """Return the leases of a volume's backups that are not decided, newest first."""
         return find_undecided(self.driver, self.registers, SessionKind.BACKUP, tag)
+
+    def dedup_index(
+        self,
+        condemned: Set[bytes],
+        *,
+        domain_id: str,
+        chunk_size_bytes: int,
+        tick: Callable[[], None],
+    ) -> DomainIndex:
+        """Return which chunks the backups of a domain hold that are listed now, and where.
+
+        condemned: references of data packs, as the session found them before this call. tick:
+        called whenever there is progress, for it may take long. Raises: Unsupported, StoreError.
+        """
+        name = f"{domain_id}-{chunk_size_bytes}"
+        index = DomainIndex(
+            self._cache.index_folder / name if self._cache else None,
+            digest(f"{self.config.repository_id}/{name}".encode()),
+            condemned=condemned,
+            random_bytes=self.runtime.random_bytes,
+            tick=tick,
+        )
+        try:
+            index.update(
+                Source(bytes(manifest.root.row["digest"]), partial(self.tree, manifest))
+                for manifest in self.manifests()
+                if manifest.root is not None
+                and manifest.backup.domain_id == domain_id
+                and manifest.backup.grid.chunk_size_bytes == chunk_size_bytes
+            )
+        except BaseException:
+            index.close()
+            raise
+        return index
 
     def require_writable(self) -> None:
         """Raise Unsupported when this release must not write here."""

@@ -37,6 +37,11 @@ class Cache:
         self._limit_bytes = limit_bytes
         self._put_count = 0
 
+    @property
+    def index_folder(self) -> Path:
+        """Where the repository's dedup indexes lie: beside what is swept."""
+        return self._folder.with_name(f"{self._folder.name}.index")
+
     def get_node(self, digest: bytes) -> bytes | None:
         """Return the stored bytes of a node, None when they are not kept."""
         return self._get(self._node(digest))

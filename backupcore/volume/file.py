@@ -1,15 +1,17 @@
-"""Image files as volumes; block devices too, as the files they are (scheme `file`).
+"""Image files as volumes, and the door to block devices (scheme `file`).
 
-Reading asks the file system for holes. Writing goes in place. Creating works on a hidden name,
+What a path leads to decides: a block device is opened by `block`, a file here. Reading asks the
+file system for holes. Writing goes in place. Creating works on a hidden name,
 `.NAME.XXXXXXXX.partial` in the same folder, and `finish` links it to the final name, so that a
 name never shows half a volume and nothing is overwritten.
 
-    file:///srv/disk.img    file:disk.img?read_holes=yes    disk.img
+    file:///srv/disk.img    file:disk.img?read_holes=yes    /dev/vg0/data    disk.img
 """
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import logging
 import os
 import stat
@@ -22,187 +24,163 @@ from backupcore.errors import (
     SourceError,
     TargetBusy,
     TargetError,
-    UnreadableSector,
     VolumeMissing,
     VolumeShrunk,
 )
 from backupcore.extents import Extents, single_extent
-from backupcore.model import Buffer
-from backupcore.units import MIB, format_bytes
-from backupcore.volume import Access, Url, Volume, hookimpl
+from backupcore.units import format_bytes
+from backupcore.volume import Access, Url, Volume, block, hookimpl
+from backupcore.volume.descriptor import DescriptorVolume, WritableDescriptor, open_path
 from backupcore.volume.hole import find_data, punch_hole
 
 __all__ = ["CreatedFile", "FileVolume", "WritableFile", "backupcore_open_volume"]
 
 log = logging.getLogger(__name__)
 
-# What block layer and file systems say of bytes they cannot deliver: block/blk-core.c, ext4, xfs.
-_MEDIUM_ERRORS = frozenset(
-    (errno.EIO, errno.ENODATA, errno.EREMOTEIO, errno.EILSEQ, errno.EBADMSG, errno.EUCLEAN)
-)
 # What link(2) says where the file system has no hard links: FAT, some network file systems.
 _NO_LINKS = frozenset((errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK))
-# Opening a FIFO must not wait for its other end; on files and devices the flag does nothing.
-_OPEN_FLAGS = os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
-_ZEROS = memoryview(bytes(MIB))
 
 
 @hookimpl
 def backupcore_open_volume(
     url: Url, options: Mapping[str, str], access: Access, size_bytes: int
 ) -> Volume:
-    """Return the file a URL names.
+    """Return the file or block device a URL names.
 
-    options: `read_holes=yes` reads holes as if they were data.
+    options: `read_holes=yes` reads holes as if they were data, `direct=yes` reads past the page
+    cache, `force=yes` overwrites a device that is in use.
     """
-    url.take_options("read_holes")
+    url.take_options("read_holes", "direct", "force")
     if url.host not in ("", "localhost"):
         raise Refused(f"{url}: a file has no host: write file:///path or file:path")
-    read_holes = options.get("read_holes", "no")
-    if read_holes not in ("yes", "no"):
-        raise Refused(f"{url}: read_holes={read_holes}: say yes or no")
+    read_holes, is_direct, is_forced = (
+        _is_asked(url, options, name) for name in ("read_holes", "direct", "force")
+    )
+    if is_direct and access is not Access.READ:
+        raise Refused(f"{url}: direct=yes: only reading can go past the page cache")
     if access is Access.CREATE:
         return CreatedFile(url.path, size_bytes)
     if access is Access.WRITE:
-        return WritableFile(url.path)
-    return FileVolume(url.path, read_holes=read_holes == "yes")
+        return _open_target(url.path, is_forced=is_forced)
+    return _open_source(url.path, read_holes=read_holes, is_direct=is_direct)
 
 
-class FileVolume(Volume):
-    """An image file or block device, opened for reading; size and holes as they are at opening."""
+def _is_asked(url: Url, options: Mapping[str, str], name: str) -> bool:
+    value = options.get(name, "no")
+    if value not in ("yes", "no"):
+        raise Refused(f"{url}: {name}={value}: say yes or no")
+    return value == "yes"
 
-    _is_file: bool
 
-    def __init__(self, path: str, *, read_holes: bool = False) -> None:
-        """Open a path. Raises: VolumeMissing when it is no file or device that can be read."""
-        self._adopt(path, _open(path, os.O_RDONLY, VolumeMissing), VolumeMissing)
-        if not self.size_bytes:
-            self.close()
-            raise VolumeMissing(f"{path}: is empty: a volume has at least one byte")
-        self._has_holes = not read_holes and self._is_file and _flush_for_holes(self._descriptor)
+def _open_source(path: str, *, read_holes: bool, is_direct: bool) -> Volume:
+    descriptor = open_path(path, os.O_RDONLY, VolumeMissing)
+    volume: DescriptorVolume
+    if stat.S_ISBLK(os.fstat(descriptor).st_mode):
+        volume = block.open_source(path, descriptor)
+    else:
+        volume = FileVolume(path, read_holes=read_holes, descriptor=descriptor)
+    if is_direct:
+        volume.bypass_cache()
+    return volume
 
-    def _adopt(self, path: str, descriptor: int, failure: type[SourceError | TargetError]) -> None:
-        self.name = path
-        self.identity = os.path.realpath(path)
-        self._descriptor = descriptor
-        self._has_holes = False
-        try:
-            self._is_file = _is_regular(path, descriptor, failure)
-            self.size_bytes = os.lseek(descriptor, 0, os.SEEK_END)
-        except BaseException:
-            self.close()
-            raise
 
-    def read_into(self, offset: int, buffer: Buffer) -> None:
-        """Fill the whole buffer with the bytes from an offset on."""
-        view = memoryview(buffer).cast("B")
-        self.check_read(offset, len(view))
-        while len(view):
-            try:
-                count = os.preadv(self._descriptor, [view], offset)
-            except OSError as error:
-                if error.errno not in _MEDIUM_ERRORS:
-                    raise SourceError(
-                        f"{self.name}: cannot be read at offset {offset}: {error.strerror}"
-                    ) from error
-                self._read_by_sector(offset, view)
-                return
-            if not count:
-                raise VolumeShrunk(self._short_text(offset))
-            view, offset = view[count:], offset + count
+def _open_target(path: str, *, is_forced: bool) -> Volume:
+    if not os.path.lexists(path):
+        raise TargetError(f"{path}: does not exist: make it first or ask for a new file")
+    if block.is_device(path):
+        return block.open_target(path, is_forced=is_forced)
+    return WritableFile(path)
 
-    def _read_by_sector(self, offset: int, view: memoryview) -> None:
-        """Read again what failed as a whole; raises UnreadableSector naming the first culprit."""
-        while len(view):
-            length = min(self.sector_size_bytes - offset % self.sector_size_bytes, len(view))
-            try:
-                count = os.preadv(self._descriptor, [view[:length]], offset)
-            except OSError as error:
-                sector = offset - offset % self.sector_size_bytes
-                raise UnreadableSector(
-                    f"{self.name}: sector at offset {sector} cannot be read: {error.strerror}: "
-                    "copy the volume with a rescue tool, then back up the copy"
-                ) from error
-            if not count:
-                raise VolumeShrunk(self._short_text(offset))
-            view, offset = view[count:], offset + count
-        log.warning("read error went away when repeated", extra={"volume": self.name})
 
-    def _short_text(self, offset: int) -> str:
-        return (
-            f"{self.name}: ends at offset {offset}: it had {self.size_bytes} bytes when opened "
-            f"and has {self.current_size_bytes()} now"
-        )
+class _SparseFile(DescriptorVolume):
+    """What image files have in common."""
 
-    def extents(self, offset: int, length: int) -> Extents:
+    def _measure(self) -> int:
+        return os.lseek(self._descriptor, 0, os.SEEK_END)
+
+    def _find_data(self, offset: int, length: int) -> Extents:
         """Return the extents of a window that the file system holds data for."""
-        self.check_read(offset, length)
-        if not self._has_holes:
-            return single_extent(offset, length)
         found = find_data(self._descriptor, offset, length)
         # What was cut off looks like a hole and must not be taken for zeros.
         if self.current_size_bytes() < offset + length:
             raise VolumeShrunk(self._short_text(self.current_size_bytes()))
         return found
 
-    def current_size_bytes(self) -> int:
-        """Return the size the file or device has now."""
+
+class FileVolume(_SparseFile):
+    """An image file, opened for reading; size and holes as they are at opening."""
+
+    def __init__(
+        self, path: str, *, read_holes: bool = False, descriptor: int | None = None
+    ) -> None:
+        """Open a path, unless a descriptor of it is handed over.
+
+        Raises: VolumeMissing when it is no file that can be read.
+        """
+        if descriptor is None:
+            descriptor = open_path(path, os.O_RDONLY, VolumeMissing)
+        super().__init__(path, descriptor)
+        if not self.size_bytes:
+            self.close()
+            raise VolumeMissing(f"{path}: is empty: a volume has at least one byte")
+        self._has_holes = not read_holes and _flush_for_holes(self._descriptor)
+
+    def _inspect(self) -> None:
+        _check_regular(self.name, self._descriptor, self.failure)
+
+    def extents(self, offset: int, length: int) -> Extents:
+        """Return the extents of a window that the file system holds data for."""
+        self.check_read(offset, length)
+        return self._find_data(offset, length) if self._has_holes else single_extent(offset, length)
+
+
+class WritableFile(_SparseFile, WritableDescriptor):
+    """An existing image file, overwritten in place; nobody else may open it so meanwhile."""
+
+    def __init__(self, path: str, *, descriptor: int | None = None) -> None:
+        """Open a path, unless a descriptor of it is handed over.
+
+        Raises: TargetBusy when it may not be written to, or is being written to.
+        """
+        is_shared = descriptor is None
+        if descriptor is None:
+            descriptor = open_path(path, os.O_RDWR | os.O_NOFOLLOW, TargetBusy)
+        super().__init__(path, descriptor)
+        if is_shared:
+            self._lock()
+
+    def _inspect(self) -> None:
+        _check_regular(self.name, self._descriptor, self.failure)
+
+    def _lock(self) -> None:
+        """Keep other restores away until it is closed, where the file system can do that."""
         try:
-            return os.lseek(self._descriptor, 0, os.SEEK_END)
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            self.close()
+            raise TargetBusy(
+                f"{self.name}: is locked, another restore writes to it: wait for it or stop it"
+            ) from error
         except OSError as error:
-            raise VolumeMissing(f"{self.name}: is gone: {error.strerror}") from error
+            log.debug("target cannot be locked", extra={"reason": error.strerror})
 
-    def close(self) -> None:
-        """Close the file."""
-        descriptor, self._descriptor = self._descriptor, -1
-        if descriptor >= 0:
-            os.close(descriptor)
-
-
-class WritableFile(FileVolume):
-    """An existing image file or block device, overwritten in place; all of it counts as data."""
-
-    def __init__(self, path: str) -> None:
-        """Open a path. Raises: TargetError, TargetBusy when it may not be written to."""
-        if not os.path.lexists(path):
-            raise TargetError(f"{path}: does not exist: make it first or ask for a new file")
-        self._adopt(path, _open(path, os.O_RDWR | os.O_NOFOLLOW, TargetBusy), TargetBusy)
-
-    def write(self, offset: int, buffer: Buffer) -> None:
-        """Write the whole buffer at an offset."""
-        view = memoryview(buffer).cast("B")
-        self.check_write(offset, len(view))
-        while len(view):
-            try:
-                count = os.pwritev(self._descriptor, [view], offset)
-            except OSError as error:
-                raise self._write_error(offset, error) from error
-            view, offset = view[count:], offset + count
+    def extents(self, offset: int, length: int) -> Extents:
+        """Return the extents of a window that the file system holds data for, after a flush."""
+        self.check_read(offset, length)
+        if not _flush_for_holes(self._descriptor):
+            return single_extent(offset, length)
+        return self._find_data(offset, length)
 
     def zero(self, offset: int, length: int) -> None:
-        """Punch a hole into a file; write zeros to a device or where holes cannot be made."""
+        """Punch a hole; write zeros where holes cannot be made."""
         self.check_write(offset, length)
-        if not length or (self._is_file and punch_hole(self._descriptor, offset, length)):
-            return
-        for start in range(offset, offset + length, len(_ZEROS)):
-            self.write(start, _ZEROS[: offset + length - start])
+        if length and not punch_hole(self._descriptor, offset, length):
+            self.write_zeros(offset, length)
 
-    def finish(self) -> None:
-        """Make what was written durable."""
-        try:
-            os.fsync(self._descriptor)
-        except OSError as error:
-            raise TargetError(f"{self.name}: cannot be made durable: {error.strerror}") from error
-
-    def _write_error(self, offset: int, error: OSError) -> TargetError:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            room = os.fstatvfs(self._descriptor)
-            free = format_bytes(room.f_bavail * room.f_frsize)
-            return TargetError(
-                f"{self.name}: no room at offset {offset}: {error.strerror} ({free} free): "
-                "make room or choose another place"
-            )
-        return TargetError(f"{self.name}: write at offset {offset} failed: {error.strerror}")
+    def _room_text(self) -> str:
+        room = os.fstatvfs(self._descriptor)
+        free = format_bytes(room.f_bavail * room.f_frsize)
+        return f" ({free} free): make room or choose another place"
 
 
 class CreatedFile(WritableFile):
@@ -217,6 +195,11 @@ class CreatedFile(WritableFile):
         self._partial = ""
         if os.path.lexists(path):
             raise TargetBusy(_taken_text(path))
+        if _is_among_devices(self._folder):
+            raise TargetError(
+                f"{path}: there is no such device, and a file here would lie in memory: check the "
+                "name, or restore to a folder on a disk"
+            )
         try:
             # The random part and the suffix must fit into the 255 bytes of a name.
             descriptor, self._partial = tempfile.mkstemp(
@@ -232,7 +215,7 @@ class CreatedFile(WritableFile):
             raise TargetError(
                 f"{path}: cannot be {size_bytes} bytes long here: {error.strerror}"
             ) from error
-        self._adopt(path, descriptor, TargetError)
+        super().__init__(path, descriptor=descriptor)
 
     def finish(self) -> None:
         """Make it durable, then visible under its name. Raises: TargetBusy when that is taken."""
@@ -260,33 +243,35 @@ class CreatedFile(WritableFile):
                 os.unlink(partial)
 
 
-def _open(path: str, flags: int, failure: type[SourceError | TargetError]) -> int:
-    try:
-        return os.open(path, flags | _OPEN_FLAGS)
-    except OSError as error:
-        if error.errno == errno.ELOOP and os.path.islink(path):
-            raise failure(
-                f"{path}: is a symbolic link: name what it points to, {os.path.realpath(path)}"
-            ) from error
-        raise failure(f"{path}: cannot be opened: {error.strerror}") from error
-
-
-def _is_regular(path: str, descriptor: int, failure: type[SourceError | TargetError]) -> bool:
-    """Return whether it is a file; False for a block device, an error for anything else."""
+def _check_regular(path: str, descriptor: int, failure: type[SourceError | TargetError]) -> None:
+    """Raise `failure` unless it is a file."""
     mode = os.fstat(descriptor).st_mode
     kinds: tuple[tuple[Callable[[int], bool], str], ...] = (
         (stat.S_ISDIR, "directory"),
         (stat.S_ISFIFO, "pipe"),
         (stat.S_ISCHR, "character device"),
     )
-    if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
+    if stat.S_ISBLK(mode):
+        raise failure(f"{path}: is a block device and is taken for a file: use open_volume")
+    if not stat.S_ISREG(mode):
         kind = next((word for is_kind, word in kinds if is_kind(mode)), "special file")
         raise failure(f"{path}: is a {kind}: a volume is a file or a block device")
-    return stat.S_ISREG(mode)
+
+
+def _is_among_devices(folder: str) -> bool:
+    """Return whether new files of a folder would lie in /dev itself, which is no disk."""
+    real = os.path.realpath(folder)
+    if real != "/dev" and not real.startswith("/dev/"):
+        return False
+    try:
+        device = os.stat("/dev").st_dev
+        return os.stat(real).st_dev == device != os.stat("/").st_dev
+    except OSError:
+        return True
 
 
 def _flush_for_holes(descriptor: int) -> bool:
-    """Write back what is cached, once, so that no written byte is taken for a hole."""
+    """Write back what is cached, so that no written byte is taken for a hole."""
     try:
         os.fsync(descriptor)
     except OSError as error:

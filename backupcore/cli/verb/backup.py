@@ -11,6 +11,7 @@ from backupcore import (
     Backup,
     BackupRequest,
     ChangedExtents,
+    Dedup,
     Hint,
     backup,
     open_volume,
@@ -18,10 +19,11 @@ from backupcore import (
 )
 from backupcore.cli.document import backup_document
 from backupcore.cli.opening import open_to_work, volume_url
-from backupcore.cli.parameter import label, repository_option, size, speaking
+from backupcore.cli.parameter import label, level, repository_option, size, speaking
 from backupcore.cli.progress import showing_progress
 from backupcore.cli.stop import STOP
 from backupcore.cli.talk import Talk
+from backupcore.config import Level
 from backupcore.errors import Refused
 from backupcore.units import format_bytes, format_duration
 
@@ -29,7 +31,7 @@ __all__ = ["backup_command"]
 
 
 class About(TypedDict):
-    """What is to be written about the backup, and what is known to have changed."""
+    """What is to be written about the backup, what is known of its chunks."""
 
     volume_id: str | None
     name: str
@@ -38,6 +40,8 @@ class About(TypedDict):
     generation: str | None
     changed_extents: str | None
     since: str | None
+    dedup: str
+    level: Level | None
 
 
 @click.command("backup")
@@ -52,6 +56,13 @@ class About(TypedDict):
 @click.option("--generation", metavar="TOKEN", help="Stored with the backup, for a later --since.")
 @click.option("--changed-extents", metavar="FILE", help="Read only what FILE says has changed.")
 @click.option("--since", metavar="BACKUP|GENERATION", help="Since when FILE says so.")
+@click.option(
+    "--dedup",
+    type=click.Choice([scope.value for scope in Dedup]),
+    default=Dedup.BASE.value,
+    help="Look for chunks in the base, or in every backup of the domain.",
+)
+@click.option("--level", type=level, metavar="N|auto", help="How hard zstd tries.")
 @click.option("--rate-limit", type=size, metavar="RATE", help="Bytes a second, such as 50MiB.")
 @click.option("--direct", "is_direct", is_flag=True, help="Read past the page cache.")
 @speaking
@@ -80,6 +91,8 @@ def backup_command(
         labels=dict(about["labels"]),
         generation=about["generation"],
         changed=_changed(about["changed_extents"], about["since"]),
+        dedup=Dedup(about["dedup"]),
+        level=about["level"],
     )
     with (
         open_to_work(url, rate_bytes_s=rate_limit) as repository,

@@ -22,6 +22,7 @@ from backupcore.config import Tuning
 from backupcore.driver import Driver
 from backupcore.errors import Stopped
 from backupcore.model import ByteArray, Ids
+from backupcore.operation.ingest.level import StoreState
 from backupcore.operation.ingest.plan import LeafPlan, Slab
 from backupcore.operation.ingest.slab import NewFrame, SlabFacts
 from backupcore.repository.pack import StoredFrame
@@ -47,7 +48,9 @@ class Work(Protocol):
         """Name a slab's chunks, and have those in the buffer that are not known."""
         ...
 
-    def decide(self, leaf: LeafPlan, slab: Slab, facts: SlabFacts) -> list[NewFrame]:
+    def decide(
+        self, leaf: LeafPlan, slab: Slab, facts: SlabFacts, store: StoreState
+    ) -> list[NewFrame]:
         """Return the frames to be made of a slab; called in volume order."""
         ...
 
@@ -171,11 +174,19 @@ class Pipeline:
         task = self._reading.popleft()
         if task.slab is not None and task.facts is not None and task.buffer is not None:
             facts = task.facts.result()
-            frames = work.decide(task.leaf, task.slab, facts)
+            frames = work.decide(task.leaf, task.slab, facts, self._store_state())
             if frames:
                 task.frames = self._workers.submit(work.seal, task.slab, task.buffer, facts, frames)
         self._sealing.append(task)
         return True
+
+    def _store_state(self) -> StoreState:
+        """Return whether packs pile up: they wait, or hold half of the memory."""
+        held = [upload.payload_bytes for upload in self._uploads if not upload.size.done()]
+        if not held:
+            return StoreState.IDLE
+        is_behind = bool(self._waiting) or 2 * sum(held) > self._budget.limit_bytes
+        return StoreState.BEHIND if is_behind else StoreState.BUSY
 
     def _append(self, work: Work) -> bool:
         """Append the first slab that is being sealed, or finish the leaf it ends."""

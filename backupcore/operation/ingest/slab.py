@@ -41,22 +41,20 @@ class SlabFacts:
 
 @dataclass(frozen=True, slots=True)
 class NewFrame:
-    """A frame to be made: positions int64[s] of its chunks in the slab, and its label."""
+    """A frame to be made: positions int64[s] of its chunks in the slab, label and zstd level."""
 
     positions: npt.NDArray[np.int64]
     label: FrameLabel
+    level: int
 
 
 class SlabWorker:
     """Reads slabs and makes frames of them; may be called by many threads."""
 
-    def __init__(
-        self, volume: Volume, grid: Grid, id_key: bytes, *, level: int, self_check: SelfCheck
-    ) -> None:
+    def __init__(self, volume: Volume, grid: Grid, id_key: bytes, *, self_check: SelfCheck) -> None:
         self._volume = volume
         self._grid = grid
         self._id_key = id_key
-        self._level = level
         self._self_check = self_check
         self._own = threading.local()
 
@@ -103,7 +101,7 @@ class SlabWorker:
     def _seal_one(self, slab: Slab, run: memoryview, ids: Ids, new: NewFrame) -> StoredFrame:
         tools = self._tools()
         plain = self._gather(run, new.positions, tools.gathered)
-        frame = tools.encoder.encode(plain, new.label)
+        frame = tools.encoder(new.level).encode(plain, new.label)
         wanted = ids[new.positions]
         if self._is_checked(new.label.number):
             decoded = memoryview(tools.decoded)[: len(plain)]
@@ -142,16 +140,22 @@ class SlabWorker:
         """Return this thread's encoder, decoder and scratch memory."""
         tools: _Tools | None = getattr(self._own, "tools", None)
         if tools is None:
-            tools = self._own.tools = _Tools(self._level, self._grid)
+            tools = self._own.tools = _Tools(self._grid)
         return tools
 
 
 class _Tools:
     """What one thread works with."""
 
-    def __init__(self, level: int, grid: Grid) -> None:
-        self.encoder = FrameEncoder(level)
+    def __init__(self, grid: Grid) -> None:
+        self._encoders: dict[int, FrameEncoder] = {}
         self.decoder = FrameDecoder()
         self.gathered = bytearray(grid.frame_size_bytes)
         self.decoded = bytearray(grid.frame_size_bytes)
         self.piece = map_memory(max(_PIECE_BYTES, grid.chunk_size_bytes))
+
+    def encoder(self, level: int) -> FrameEncoder:
+        """Return the encoder of a level."""
+        if level not in self._encoders:
+            self._encoders[level] = FrameEncoder(level)
+        return self._encoders[level]

@@ -15,11 +15,13 @@ from backupcore.operation.ingest.adopt import Inventory, match
 from backupcore.operation.ingest.changed import condemned_by
 from backupcore.operation.ingest.claim import Claims, Slots
 from backupcore.operation.ingest.draft import LeafDraft
+from backupcore.operation.ingest.level import AUTO_LEVELS, LevelChoice, StoreState
 from backupcore.operation.ingest.plan import LeafPlan, Slab
 from backupcore.operation.ingest.slab import NewFrame, SlabFacts, SlabWorker
 from backupcore.operation.report import Reporter
 from backupcore.repository import Repository
 from backupcore.repository.control import Domain
+from backupcore.repository.index import DomainIndex
 from backupcore.repository.map import FAN_OUT, Root, TreeReader, TreeWriter, is_null
 from backupcore.repository.pack import StoredFrame
 from backupcore.repository.session import Session
@@ -34,10 +36,10 @@ _NOTHING: Positions = np.zeros(0, np.int64)
 
 @dataclass(frozen=True, slots=True)
 class StoreSettings:
-    """How chunks are cut, named and packed."""
+    """How chunks are cut, named and packed; without a level it is chosen as things go."""
 
     grid: Grid
-    level: int
+    level: int | None
     domain: Domain
     volume_tag: str
     self_check: SelfCheck
@@ -80,13 +82,14 @@ class Storing:
             volume,
             settings.grid,
             settings.domain.id_key,
-            level=settings.level,
             self_check=settings.self_check,
         )
+        self._level = LevelChoice(settings.level)
         self._upload_pack = upload
         self._reporter = Reporter(progress, repository.runtime.clock, self._progress)
         self._claims = Claims()
         self._inventory: Inventory | None = None
+        self._index: DomainIndex | None = None
         self._drafts: dict[int, LeafDraft] = {}
         self._decided: deque[_Decided] = deque()
         self._condemned = condemned_by(session)
@@ -106,6 +109,10 @@ class Storing:
         """Use what an earlier process of this session has stored."""
         self._inventory = Inventory(self._driver, self._session.id)
 
+    def use_index(self, index: DomainIndex | None) -> None:
+        """Refer to what other backups of the domain hold as well."""
+        self._index = index
+
     def known(self, leaf: LeafPlan, slab: Slab) -> Ids | None:
         """Return the ids that the base has in a slab's cells."""
         return self._draft(leaf).known(slab.cells % FAN_OUT)
@@ -114,8 +121,11 @@ class Storing:
         """Name a slab's chunks, and have those in the buffer that are not known."""
         return self._worker.read(slab, buffer, known)
 
-    def decide(self, leaf: LeafPlan, slab: Slab, facts: SlabFacts) -> list[NewFrame]:
+    def decide(
+        self, leaf: LeafPlan, slab: Slab, facts: SlabFacts, store: StoreState
+    ) -> list[NewFrame]:
         """Keep, refer or store: return the frames to be made of what is new."""
+        self._level.observe(store)
         self._read_bytes += slab.length
         draft = self._draft(leaf)
         draft.keep(slab.cells[facts.kept] % FAN_OUT)
@@ -126,6 +136,8 @@ class Storing:
         if self._inventory is not None:
             rest = self._refer_to_adopted(draft, slab, facts.ids, rest)
         rest, claimed = self._refer_to_claimed(draft, slab, facts.ids, rest)
+        if self._index is not None:
+            rest = self._refer_to_indexed(leaf, slab, facts.ids, rest)
         frames, first_serial = self._store_anew(draft, slab, facts.ids, rest)
         self._decided.append(_Decided(draft, first_serial, claimed))
         return frames
@@ -214,14 +226,43 @@ class Storing:
             hit = slots.serial >= 0
             if hit.any():
                 rows, row = np.unique(slots.serial[hit], return_inverse=True)
-                first = self._claims.take_serials(len(rows))
-                self._claims.place(first, stored.places[rows])
-                draft.place(first + np.arange(len(rows)), stored.places[rows])
-                found = Slots(first + row, slots.slot[hit])
-                draft.refer(slab.cells[rest[hit]] % FAN_OUT, ids[rest[hit]], found)
-                self._claims.remember(ids[rest[hit]], found)
+                found = Slots(row, slots.slot[hit])
+                cells = slab.cells[rest[hit]]
+                self._refer_to_stored(draft, cells, ids[rest[hit]], found, stored.places[rows])
                 rest = rest[~hit]
         return rest
+
+    def _refer_to_indexed(self, leaf: LeafPlan, slab: Slab, ids: Ids, rest: Positions) -> Positions:
+        """Refer to chunks that backups of the domain hold; return the others.
+
+        What is to be stored again, so that it does not scatter, is not looked for.
+        """
+        asked = rest
+        if leaf.rewritten is not None:
+            asked = rest[~leaf.rewritten[slab.cells[rest] % FAN_OUT]]
+        if self._index is None or not len(asked):
+            return rest
+        found = self._index.find(ids[asked])
+        hit = asked[found.hit]
+        slots = Slots(found.frame, found.slot)
+        self._refer_to_stored(self._draft(leaf), slab.cells[hit], ids[hit], slots, found.places)
+        return np.setdiff1d(rest, hit, assume_unique=True)
+
+    def _refer_to_stored(
+        self,
+        draft: LeafDraft,
+        cells: Positions,
+        ids: Ids,
+        slots: Slots,
+        places: npt.NDArray[np.void],
+    ) -> None:
+        """Refer to chunks in packs that are there; the serials of slots are rows of places."""
+        first = self._claims.take_serials(len(places))
+        self._claims.place(first, places)
+        draft.place(first + np.arange(len(places)), places)
+        found = Slots(first + slots.serial, slots.slot)
+        draft.refer(cells % FAN_OUT, ids, found)
+        self._claims.remember(ids, found)
 
     def _refer_to_claimed(
         self, draft: LeafDraft, slab: Slab, ids: Ids, rest: Positions
@@ -250,7 +291,7 @@ class Storing:
         draft.refer(slab.cells[rest] % FAN_OUT, ids[rest], slots)
         self._claims.remember(ids[rest], slots)
         frames = [
-            NewFrame(new[number * slot_count : (number + 1) * slot_count], label)
+            NewFrame(new[number * slot_count : (number + 1) * slot_count], label, self._level.level)
             for number, label in enumerate(self._writer.take_labels(frame_count))
         ]
         return frames, first_serial
@@ -276,7 +317,7 @@ def _open_writer(
     return PackWriter(
         header,
         {"chunk_size_bytes": settings.grid.chunk_size_bytes},
-        level=settings.level,
+        level=AUTO_LEVELS[0] if settings.level is None else settings.level,
         upload=upload,
         pack_size_bytes=settings.pack_size_bytes,
     )

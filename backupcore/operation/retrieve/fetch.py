@@ -27,7 +27,7 @@ from backupcore.repository.map import Leaf, unique_packs
 from backupcore.runtime import StopFlag, map_ordered, open_pool
 from backupcore.units import KIB, MIB
 
-__all__ = ["Fetch", "FetchFailed", "Fetcher", "FrameUse", "Sink", "plan_fetches"]
+__all__ = ["Fetch", "FetchFailed", "Fetcher", "FrameUse", "Sink", "cell_runs", "plan_fetches"]
 
 _GAP_BYTES = 256 * KIB  # two frames closer than that are cheaper to get together
 _FACTS = ("offset", "stored_length", "plain_length", "checksum")
@@ -108,6 +108,17 @@ def _merge(uses: Iterator[tuple[PackId, FrameUse]]) -> Iterator[Fetch]:
         frames.append(use)
     if frames:
         yield Fetch(pack, frames[0].offset, end - frames[0].offset, tuple(frames))
+
+
+def cell_runs(
+    use: FrameUse, plain: memoryview, chunk_size_bytes: int
+) -> Iterator[tuple[int, memoryview]]:
+    """Yield (offset on the volume, bytes) of neighbouring cells that are neighbours in a frame."""
+    breaks = np.flatnonzero((np.diff(use.cells) != 1) | (np.diff(use.slots) != 1)) + 1
+    for start, end in pairwise([0, *breaks.tolist(), len(use.cells)]):
+        first, last = int(use.slots[start]), int(use.slots[end - 1])
+        part = plain[first * chunk_size_bytes : (last + 1) * chunk_size_bytes]
+        yield int(use.cells[start]) * chunk_size_bytes, part
 
 
 class Fetcher(Closing):

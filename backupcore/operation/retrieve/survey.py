@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from backupcore.errors import MapDamaged
+from backupcore.operation.retrieve.walk import leaf_of_cells
 from backupcore.repository.map import FAN_OUT, Leaf, Node, Row, TreeReader, is_null, unique_packs
 
 __all__ = ["Item", "Survey", "leaf_of_packs"]
@@ -114,13 +115,6 @@ def leaf_of_packs(leaf: Leaf, packs: Set[bytes]) -> Leaf:
     """Return a leaf with only the cells that lie in some data packs."""
     table, position = unique_packs(leaf.places["pack"])
     in_packs = np.array([pack in packs for pack in table.tolist()], np.bool_)[position]
-    chosen = in_packs[leaf.frame]
-    present = leaf.present.copy()
-    present[leaf.present] = chosen
-    return replace(
-        leaf,
-        present=present,
-        ids=leaf.ids[chosen],
-        frame=leaf.frame[chosen],
-        slot=leaf.slot[chosen],
-    )
+    cells = np.zeros(FAN_OUT, np.bool_)
+    cells[leaf.present] = in_packs[leaf.frame]
+    return leaf_of_cells(leaf, cells)

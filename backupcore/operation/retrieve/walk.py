@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
 
 from backupcore.extents import Extents, cells_of
 from backupcore.repository.map import FAN_OUT, Leaf, TreeReader, is_null
 
-__all__ = ["Stretch", "walk_leaves"]
+__all__ = ["Stretch", "leaf_of_cells", "leaf_of_extents", "walk_leaves"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,3 +66,22 @@ def walk_leaves(
         yield stretch(0, size_bytes, None)
     else:
         yield from walk(tree.level, 0)
+
+
+def leaf_of_cells(leaf: Leaf, cells: npt.NDArray[np.bool_]) -> Leaf:
+    """Return a leaf with only some of its cells, bool[1024]."""
+    chosen = cells[leaf.present]
+    if chosen.all():
+        return leaf
+    return replace(
+        leaf,
+        present=leaf.present & cells,
+        ids=leaf.ids[chosen],
+        frame=leaf.frame[chosen],
+        slot=leaf.slot[chosen],
+    )
+
+
+def leaf_of_extents(leaf: Leaf, extents: Extents) -> Leaf:
+    """Return a leaf with only the cells that touch clean extents."""
+    return leaf_of_cells(leaf, cells_of(extents, leaf.chunk_size_bytes, leaf.first_cell, FAN_OUT))

@@ -21,7 +21,6 @@ from __future__ import annotations
 import codecs
 import os
 from collections.abc import Callable
-from reprlib import repr as shorten
 from typing import Protocol
 
 from backupcore.errors import Refused
@@ -34,6 +33,7 @@ from backupcore.volume.hint.row import (
     ChangedExtents,
     Wrong,
     gather,
+    shown,
 )
 from backupcore.volume.hint.text import JsonText
 from backupcore.volume.hint.thin_delta import ThinDelta
@@ -58,15 +58,17 @@ def read_changed_extents(source: str | os.PathLike[str] | ReadableFile) -> Chang
     Of more than EXTENT_COUNT_MAX extents, neighbours are melted on a grid of 4 KiB or more.
     Raises: Refused when the file cannot be read or anything in it is not understood.
     """
-    if isinstance(source, str | os.PathLike):
-        name = os.fspath(source)
-        try:
-            with open(source, "rb") as file:
-                return _read_named(name, file)
-        except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-            raise Refused(f"{name}: cannot be read: {error}: check the path") from error
-    given = getattr(source, "name", None)
-    return _read_named(given if isinstance(given, str) else "changed extents", source)
+    if not isinstance(source, str | os.PathLike):
+        given = getattr(source, "name", None)
+        return _read_named(given if isinstance(given, str) else "changed extents", source)
+    name = os.fspath(source)
+    try:
+        file = open(source, "rb")  # noqa: SIM115
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        fact = getattr(error, "strerror", None) or error
+        raise Refused(f"{name}: cannot be read: {fact}: check the path and the user") from error
+    with file:
+        return _read_named(name, file)
 
 
 def _read_named(name: str, file: ReadableFile) -> ChangedExtents:
@@ -75,14 +77,14 @@ def _read_named(name: str, file: ReadableFile) -> ChangedExtents:
     except Wrong as error:
         raise Refused(f"{name}: {error}") from error
     except OSError as error:
-        raise Refused(f"{name}: cannot be read: {error}") from error
+        raise Refused(f"{name}: cannot be read: {error.strerror or error}: try again") from error
 
 
 def _reader(file: ReadableFile) -> Callable[[], bytes]:
     def read() -> bytes:
         piece: object = file.read(_READ_SIZE_BYTES)
         if not isinstance(piece, bytes):
-            raise Wrong(f"gives {shorten(piece)}, no bytes: open it in binary mode, blocking")
+            raise Wrong(f"gives {shown(piece)}, no bytes: open it in binary mode, blocking")
         return piece
 
     return read

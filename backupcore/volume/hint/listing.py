@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from reprlib import repr as shorten
 from typing import cast
 
 from backupcore.extents import empty_extents
@@ -16,6 +15,7 @@ from backupcore.volume.hint.row import (
     checked_pair,
     gather,
     number_of,
+    shown,
 )
 from backupcore.volume.hint.text import JsonText
 
@@ -27,20 +27,21 @@ _KEYS = ("format", "volume_id", "since", "size_bytes", "extents")
 
 
 def read_own(text: JsonText) -> ChangedExtents:
+    """Read an object of our own format. Raises: Wrong."""
     fields: dict[str, object] = {}
     extents, end = empty_extents(), 0
     for key in text.members():
         if key in fields:
             raise Wrong(f"has {key!r} twice: {AGAIN}")
         if key not in _KEYS:
-            raise Wrong(f"has the unknown key {shorten(key)}: known are {', '.join(_KEYS)}")
+            raise Wrong(f"has the unknown key {shown(key)}: known are {', '.join(_KEYS)}")
         fields[key] = None
         if key == "extents":
             extents, end = gather(_rows(text.items(), _own_pair))
         else:
             fields[key] = text.value()
-        if key == "format" and (fields[key] != FORMAT or isinstance(fields[key], bool)):
-            raise Wrong(f"is of format {shorten(fields[key])}: this version reads {FORMAT}")
+        if key == "format" and (type(fields[key]) is not int or fields[key] != FORMAT):
+            raise Wrong(f"is of format {shown(fields[key])}: this version reads {FORMAT}")
     text.take("")
     if missing := {"format", "extents"} - fields.keys():
         raise Wrong(f"has no {' and no '.join(sorted(missing))}: {AGAIN}")
@@ -54,7 +55,7 @@ def _size(value: object) -> int | None:
     if value is None:
         return None
     if type(value) is not int or not 0 <= value <= SIZE_BYTES_MAX:
-        raise Wrong(f"has size_bytes {shorten(value)}: it must be a whole number up to 2^62")
+        raise Wrong(f"has size_bytes {shown(value)}: it must be a whole number up to 2^62")
     return value
 
 
@@ -63,17 +64,18 @@ def _label(fields: Mapping[str, object], key: str) -> str | None:
     # A lone surrogate is JSON, but nothing that can be stored or printed.
     if value is None or (isinstance(value, str) and value and value.isprintable()):
         return value
-    raise Wrong(f"has {key} {shorten(value)}: it must be null or a text of printable characters")
+    raise Wrong(f"has {key} {shown(value)}: it must be null or a text of printable characters")
 
 
 def _own_pair(row: object) -> Pair:
     pair = cast(list[object], row)
     if not isinstance(row, list) or len(pair) != 2:
-        raise Wrong(f"is {shorten(row)}: it must be [offset, length]")
+        raise Wrong(f"is {shown(row)}: it must be [offset, length]")
     return checked_pair(pair[0], pair[1])
 
 
 def read_list(text: JsonText) -> ChangedExtents:
+    """Read an array that `rbd diff` or `nbdinfo --map` wrote. Raises: Wrong."""
     extents, _ = gather(_rows(text.items(), _listed_pair))
     text.take("")
     return ChangedExtents(extents)
@@ -93,7 +95,7 @@ def _rows(items: Iterator[object], pair_of: Callable[[object], Pair | None]) -> 
 def _listed_pair(row: object) -> Pair | None:
     """Return the changed extent of one row of `rbd diff` or `nbdinfo --map`."""
     if not isinstance(row, dict):
-        raise Wrong(f'is {shorten(row)}, no object: pairs belong in {{"format": 1, "extents": …}}')
+        raise Wrong(f'is {shown(row)}, no object: pairs belong in {{"format": 1, "extents": …}}')
     fields = cast(dict[str, object], row)
     if (
         "offset" not in fields
@@ -101,13 +103,13 @@ def _listed_pair(row: object) -> Pair | None:
         or ("exists" in fields) == ("type" in fields)
     ):
         raise Wrong(
-            f"has the keys {shorten(sorted(fields))}: rbd diff --format json gives offset, length "
+            f"has the keys {shown(sorted(fields))}: rbd diff --format json gives offset, length "
             "and exists, nbdinfo --map --json offset, length and type"
         )
     if "type" in fields:
         return _mapped_pair(fields)
     if fields["exists"] not in ("true", "false", True, False):
-        raise Wrong(f"has exists {shorten(fields['exists'])}: it must be true or false")
+        raise Wrong(f"has exists {shown(fields['exists'])}: it must be true or false")
     # A discarded extent, exists false, has changed too: it reads as zeros now.
     return checked_pair(number_of(fields["offset"]), number_of(fields["length"]))
 
@@ -121,7 +123,7 @@ def _mapped_pair(row: Mapping[str, object]) -> Pair | None:
     flags, said = row["type"], row.get("description")
     if type(flags) is not int or flags not in (0, 1) or said != ("clean", "dirty")[flags]:
         raise Wrong(
-            f"has type {shorten(flags)}, description {shorten(said)}: a dirty bitmap has 0, clean "
+            f"has type {shown(flags)}, description {shown(said)}: a dirty bitmap has 0, clean "
             "and 1, dirty: give nbdinfo --map=qemu:dirty-bitmap:NAME --json"
         )
     pair = checked_pair(row["offset"], row["length"])

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
-from reprlib import repr as shorten
 from typing import TypeAlias, cast
 
 import numpy as np
@@ -24,6 +24,7 @@ __all__ = [
     "checked_pair",
     "gather",
     "number_of",
+    "shown",
 ]
 
 EXTENT_COUNT_MAX = 1 << 22  # rows of 16 bytes; sorting them takes about 5 times that
@@ -76,13 +77,10 @@ def _take_rows(rows: Iterator[Pair]) -> Extents:
 def checked_pair(offset: object, length: object) -> Pair:
     """Return an extent that may be one of a volume. Raises: Wrong."""
     if type(offset) is not int or type(length) is not int:
-        raise Wrong(
-            f"offset {shorten(offset)}, length {shorten(length)}: both must be whole numbers"
-        )
+        raise Wrong(f"offset {shown(offset)}, length {shown(length)}: both must be whole numbers")
     if offset < 0 or length < 0 or offset + length > SIZE_BYTES_MAX:
         raise Wrong(
-            f"offset {shorten(offset)}, length {shorten(length)}: "
-            "is negative or ends beyond 2^62 bytes"
+            f"offset {shown(offset)}, length {shown(length)}: is negative or ends beyond 2^62 bytes"
         )
     return offset, length
 
@@ -92,3 +90,9 @@ def number_of(value: object) -> object:
     if type(value) is str and len(value) <= 20 and value.isascii() and value.isdigit():
         return int(value)
     return value
+
+
+def shown(value: object) -> str:
+    """Return a value as messages show it, of 80 characters at most."""
+    text = reprlib.repr(value)
+    return text if len(text) <= 80 else f"{text[:79]}…"

@@ -6,10 +6,9 @@ import codecs
 import json
 import re
 from collections.abc import Callable, Iterator
-from reprlib import repr as shorten
 from typing import cast
 
-from backupcore.volume.hint.row import AGAIN, VALUE_LENGTH_MAX, Wrong
+from backupcore.volume.hint.row import AGAIN, VALUE_LENGTH_MAX, Wrong, shown
 
 __all__ = ["JsonText"]
 
@@ -24,6 +23,7 @@ class JsonText:
         self._decoder = codecs.getincrementaldecoder("utf-8")()
         self._passed = 0  # characters let go of
         self._position = 0
+        self._doubtful = 0  # up to which character values are taken one by one
         self._has_ended = False
         self._text = self._decode(head)
 
@@ -58,7 +58,7 @@ class JsonText:
         here = self._passed + self._position
         if not token:
             raise Wrong(f"is cut off at character {here}: {AGAIN}")
-        what = f"one of {wanted!r}" if wanted else "the end"
+        what = " or ".join(wanted) or "the end"
         raise Wrong(f"has {token!r} at character {here}, where {what} must be: {AGAIN}")
 
     def value(self) -> object:
@@ -81,9 +81,28 @@ class JsonText:
         if self.token() == "]":
             self.take("]")
             return
-        yield self.value()
+        yield from self._values()
         while self.take(",]") == ",":
-            yield self.value()
+            yield from self._values()
+
+    def _values(self) -> list[object]:
+        """Return the next values of an array: all that are at hand when they are well formed."""
+        self.token()
+        self._fill()
+        if self._passed + self._position < self._doubtful:
+            return [self.value()]
+        end = 1 + max(self._text.rfind(mark, self._position) for mark in ("},", "],"))
+        if end <= self._position:
+            self._doubtful = self._passed + len(self._text)
+            return [self.value()]
+        try:
+            values: object = _DECODER.decode(f"[{self._text[self._position : end]}]")
+        except (ValueError, RecursionError):
+            # One by one up to there: whatever is wrong is then told with its place.
+            self._doubtful = self._passed + end
+            return [self.value()]
+        self._position = end
+        return cast(list[object], values)
 
     def members(self) -> Iterator[str]:
         """Yield the keys of the object that begins here; whoever asks takes the values."""
@@ -95,7 +114,7 @@ class JsonText:
         while separator == ",":
             key = self.value()
             if not isinstance(key, str):
-                raise Wrong(f"has the key {shorten(key)}, no text: {AGAIN}")
+                raise Wrong(f"has the key {shown(key)}, no text: {AGAIN}")
             self.take(":")
             yield key
             separator = self.take(",}")

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from reprlib import repr as shorten
 from xml.parsers import expat
 
-from backupcore.volume.hint.row import AGAIN, VALUE_LENGTH_MAX, Pair, Wrong, checked_pair, number_of
+from backupcore.volume.hint.row import (
+    AGAIN,
+    VALUE_LENGTH_MAX,
+    Pair,
+    Wrong,
+    checked_pair,
+    number_of,
+    shown,
+)
 
 __all__ = ["ThinDelta"]
 
@@ -62,7 +69,7 @@ class ThinDelta:
         parent = self._path[-1]
         if name not in _INSIDE.get(parent, ()):
             inside = f"in <{parent}>" if parent else "as the root"
-            raise self._wrong(f"has <{shorten(name)[1:-1]}> {inside}")
+            raise self._wrong(f"has <{shown(name)[1:-1]}> {inside}")
         self._path.append(name)
         if name == "superblock":
             self._block_size_bytes = _SECTOR_SIZE_BYTES * self._natural(
@@ -96,5 +103,5 @@ class ThinDelta:
     def _natural(self, attributes: Mapping[str, str], key: str, least: int = 0) -> int:
         number = number_of(attributes.get(key))
         if not isinstance(number, int) or number < least:
-            raise self._wrong(f"has {key} {shorten(attributes.get(key))}, no number from {least}")
+            raise self._wrong(f"has {key} {shown(attributes.get(key))}, no number from {least}")
         return number
