@@ -33,9 +33,11 @@ check: $(STAMP)  ## lint, format, types, floors, house rules
 	$(BIN)/lint-imports
 	$(BIN)/pytest -q tests/test_tidy.py
 
-bench: $(STAMP)  ## measure; results go to build/benchmark.json
+bench: $(STAMP)  ## measure in some minutes; results go to build/*.json
 	@mkdir -p build
 	$(BIN)/pytest benchmarks --benchmark-json=build/benchmark.json
+	$(BIN)/python -m benchmarks.limit --size 1GiB --rounds 5 --json build/limit.json
+	$(BIN)/python -m benchmarks.churn --size 1GiB --rounds 5 --chunk-size 32KiB --json build/churn.json
 
 clean:  ## remove .venv and everything that was built or cached
 	rm -rf $(VENV) build dist .coverage .benchmarks .hypothesis .import_linter_cache \

@@ -53,7 +53,10 @@ class Bare:
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """One way to cut and compress: three operations, and the bare loop beside the second."""
+    """One way to cut and compress: three operations, and the bare loop beside the second.
+
+    rounds: seconds of each operation in every round.
+    """
 
     chunk_size_bytes: int
     level: int
@@ -61,6 +64,7 @@ class Day:
     incremental: Run
     restore: Run
     bare: Bare
+    rounds: dict[str, list[float]]
 
     @property
     def ratio(self) -> float:
@@ -121,9 +125,14 @@ class _Images:
         """Run full, incremental and restore so many times; keep the median of each."""
         done = [self._round(chunk_size_bytes, level) for _ in range(rounds)]
         full, incremental, restore = (median_run(runs) for runs in zip(*done, strict=True))
+        names = ("full", "day 2", "restore")
+        rounds_s = {
+            name: [run.duration_s for run in runs]
+            for name, runs in zip(names, zip(*done, strict=True), strict=True)
+        }
         chunks = changed_chunks(self.first, self.second, chunk_size_bytes)
         bare = compress_chunks(chunks, level)
-        return Day(chunk_size_bytes, level, full, incremental, restore, bare)
+        return Day(chunk_size_bytes, level, full, incremental, restore, bare, rounds_s)
 
     def _round(self, chunk_size_bytes: int, level: int) -> tuple[Run, Run, Run]:
         shutil.rmtree(self._repository, ignore_errors=True)
@@ -182,7 +191,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         changed = str(images.churn)
     print_table(f"A day of churn: {changed}", [_row(day) for day in days])
     rows = [{**asdict(day), "ratio": day.ratio} for day in days]
-    write_json(given.json, {"share": given.share, "churn": changed, "days": rows})
+    seconds = {
+        f"{format_bytes(day.chunk_size_bytes)}, level {day.level}: {name}": values
+        for day in days
+        for name, values in day.rounds.items()
+    }
+    results = {"share": given.share, "churn": changed, "days": rows, "seconds": seconds}
+    write_json(given.json, results)
 
 
 if __name__ == "__main__":

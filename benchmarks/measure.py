@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -15,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from backupcore.units import MIB, parse_bytes
+from benchmarks.machine import describe_machine
 from benchmarks.path import Run
 
 __all__ = [
@@ -103,9 +103,6 @@ def write_json(path: str | None, results: Mapping[str, object]) -> None:
 
 def _setting() -> dict[str, object]:
     return {
-        "python": platform.python_version(),
-        "kernel": platform.release(),
-        "machine": platform.machine(),
-        "cpu_count": len(os.sched_getaffinity(0)),
+        **describe_machine(),
         "libraries": {name: version(name) for name in _LIBRARIES},
     }

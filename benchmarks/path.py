@@ -1,7 +1,7 @@
 """One operation in a process of its own, so that its memory and its time are its own.
 
     python -m benchmarks.path backup VOLUME REPOSITORY [--full] [--chunk-size 32KiB] [--level 1]
-    python -m benchmarks.path restore REPOSITORY TARGET [--extents 0:1048576,…] [--stream]
+    python -m benchmarks.path restore REPOSITORY TARGET [--extents 0:4096,…] [--stream|--in-place]
     python -m benchmarks.path verify REPOSITORY [--depth data]
 
 Prints what it cost as one line of JSON, the fields of `Run`. `run` does all this from Python.
@@ -33,6 +33,7 @@ from backupcore import (
     open_repository,
     open_volume,
     restore,
+    restore_in_place,
     restore_to_stream,
     verify,
 )
@@ -184,6 +185,11 @@ def _restore(given: argparse.Namespace) -> Run:
                     done = restore_to_stream(
                         repository, given.backup, stream, extents=extents, tuning=tuning
                     )
+            elif given.in_place:
+                with open_volume(given.target, access=Access.WRITE) as target:
+                    done = restore_in_place(
+                        repository, given.backup, target, extents=extents, tuning=tuning
+                    )
             else:
                 new = open_volume(given.target, access=Access.CREATE, size_bytes=size_bytes)
                 with new as target:
@@ -233,7 +239,9 @@ def _parser() -> argparse.ArgumentParser:
     back.add_argument("target")
     back.add_argument("--backup", default="latest")
     back.add_argument("--extents", type=_extents, metavar="OFFSET:LENGTH,…")
-    back.add_argument("--stream", action="store_true", help="write one extent after another")
+    way = back.add_mutually_exclusive_group()
+    way.add_argument("--stream", action="store_true", help="write one extent after another")
+    way.add_argument("--in-place", action="store_true", help="write to what exists what differs")
     proof = operations.add_parser("verify")
     proof.set_defaults(call=_verify)
     proof.add_argument("repository")

@@ -2,6 +2,10 @@
 
     python -m backupcore.testing.image os disk.img --size 4GiB --seed 1 --files /usr/lib
     python -m backupcore.testing.image churn disk.img --share 0.025 --seed 2
+    python -m backupcore.testing.image rewrite database.img --page-size 8KiB --seed 2
+    python -m backupcore.testing.image clones disk.img --count 10 --share 0.002 --seed 2
+
+`churn` and `rewrite` change an image in place; `clones` writes disk.img.0 and so on beside it.
 
 The same arguments give the same bytes; kind `os` also depends on the files it is filled from.
 """
@@ -27,10 +31,10 @@ import numpy.typing as npt
 
 from backupcore.extents import Extents, pack_extents, single_extent, subtract_extents, total_length
 from backupcore.testing.filling import database_pages, mixed_file, random_bytes
-from backupcore.units import MIB, format_bytes, parse_bytes
+from backupcore.units import KIB, MIB, format_bytes, parse_bytes
 from backupcore.volume.file import FileVolume
 
-__all__ = ["Churn", "Kind", "churn", "write_image"]
+__all__ = ["Churn", "Kind", "churn", "rewrite", "write_clones", "write_image"]
 
 BLOCK_SIZE_BYTES = 4096
 CHUNK_SIZE_BYTES = 1 << 16
@@ -49,7 +53,8 @@ class Kind(StrEnum):
     RANDOM = "random"  # nothing compresses, nothing repeats
     ZERO = "zero"  # written zeros
     SPARSE = "sparse"  # one hole with islands of data, 1 % in all
-    DATABASE = "database"  # pages of rows, some free
+    DATABASE = "database"  # pages of 8 KiB: rows, some free
+    PAGES = "pages"  # pages of 16 KiB: one half rows, the other does not compress
 
 
 def write_image(
@@ -67,7 +72,12 @@ def write_image(
     elif kind == Kind.SPARSE:
         _write_islands(path, size_bytes, random)
     else:
-        pieces = {Kind.RANDOM: random_bytes, Kind.ZERO: _zeros, Kind.DATABASE: database_pages}
+        pieces = {
+            Kind.RANDOM: random_bytes,
+            Kind.ZERO: _zeros,
+            Kind.DATABASE: database_pages,
+            Kind.PAGES: _half_random_pages,
+        }
         with open(path, "r+b") as image:
             for offset in range(0, size_bytes, _PIECE_BYTES):
                 length = min(_PIECE_BYTES, size_bytes - offset)
@@ -76,6 +86,13 @@ def write_image(
 
 def _zeros(random: np.random.Generator, length: int) -> bytes:
     return bytes(length)
+
+
+def _half_random_pages(random: np.random.Generator, length: int) -> bytes:
+    pages = np.empty((-(-length // (16 * KIB)), 2, 8 * KIB), np.uint8)
+    pages[:, 0] = np.frombuffer(database_pages(random, pages.size // 2), np.uint8).reshape(-1, 8192)
+    pages[:, 1] = np.frombuffer(random.bytes(pages.size // 2), np.uint8).reshape(-1, 8192)
+    return pages.tobytes()[:length]
 
 
 def _write_islands(path: str, size_bytes: int, random: np.random.Generator) -> None:
@@ -235,6 +252,46 @@ def churn(path: str, *, share: float = 0.025, seed: int) -> Churn:
     return Churn(len(is_changed), len(changed), _chunk_count(data), len(touched))
 
 
+def rewrite(path: str, *, share: float = 0.025, seed: int, page_size_bytes: int = 8 * KIB) -> int:
+    """Write a share of an image's pages anew in random places; return how many.
+
+    page_size_bytes: 8 KiB as kind `database` has, 16 KiB as kind `pages` has. A last part of a
+    page stays as it is.
+    """
+    fill = {8 * KIB: database_pages, 16 * KIB: _half_random_pages}[page_size_bytes]
+    random = np.random.Generator(np.random.PCG64(seed))
+    page_count = os.stat(path).st_size // page_size_bytes
+    picks = random.permutation(page_count)[: round(page_count * share)]
+    picks.sort()
+    with open(path, "r+b") as image:
+        for start in range(0, len(picks), _PIECE_BYTES // page_size_bytes):
+            group = picks[start : start + _PIECE_BYTES // page_size_bytes]
+            content = memoryview(fill(random, len(group) * page_size_bytes))
+            for position, page in enumerate(group.tolist()):
+                image.seek(page * page_size_bytes)
+                image.write(content[position * page_size_bytes :][:page_size_bytes])
+    return len(picks)
+
+
+def write_clones(path: str, *, count: int = 10, share: float = 0.002, seed: int) -> list[str]:
+    """Copy an image so many times, holes included, and churn each copy; return their paths."""
+    paths = [f"{path}.{number}" for number in range(count)]
+    for number, clone in enumerate(paths):
+        _copy(path, clone)
+        churn(clone, share=share, seed=seed + number)
+    return paths
+
+
+def _copy(path: str, target: str) -> None:
+    with FileVolume(path) as volume, open(path, "rb") as image, open(target, "wb") as clone:
+        clone.truncate(volume.size_bytes)
+        for start, length in volume.extents(0, volume.size_bytes).tolist():
+            done = 0
+            while done < length:
+                asked = (image.fileno(), clone.fileno(), length - done, start + done, start + done)
+                done += os.copy_file_range(*asked)
+
+
 def _pick_blocks(
     random: np.random.Generator, block_count: int, share: float
 ) -> npt.NDArray[np.bool_]:
@@ -269,15 +326,26 @@ def _chunk_count(data: Extents) -> int:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m backupcore.testing.image", description=__doc__)
-    parser.add_argument("kind", choices=[*Kind, "churn"])
+    parser.add_argument("kind", choices=[*Kind, "churn", "rewrite", "clones"])
     parser.add_argument("path")
     parser.add_argument("--size", type=parse_bytes, default=parse_bytes("1GiB"))
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--share", type=float, default=0.025)
+    parser.add_argument("--share", type=float, help="that changes (0.025; of clones 0.002)")
+    parser.add_argument("--page-size", type=parse_bytes, default=8 * KIB, help="8KiB or 16KiB")
+    parser.add_argument("--count", type=int, default=10, help="of clones (10)")
     parser.add_argument("--files", nargs="+", default=(), metavar="DIR")
     given = parser.parse_args(arguments)
     if given.kind == "churn":
-        sys.stdout.write(f"{churn(given.path, share=given.share, seed=given.seed)}\n")
+        share = given.share or 0.025
+        sys.stdout.write(f"{churn(given.path, share=share, seed=given.seed)}\n")
+    elif given.kind == "rewrite":
+        page_size_bytes, share = given.page_size, given.share or 0.025
+        count = rewrite(given.path, share=share, seed=given.seed, page_size_bytes=page_size_bytes)
+        sys.stdout.write(f"{format_bytes(count * page_size_bytes)} of pages written anew\n")
+    elif given.kind == "clones":
+        share = given.share or 0.002
+        for path in write_clones(given.path, count=given.count, share=share, seed=given.seed):
+            sys.stdout.write(f"{path}\n")
     else:
         write_image(given.path, given.kind, given.size, given.seed, files=given.files)
 

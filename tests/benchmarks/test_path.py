@@ -62,6 +62,12 @@ def test_restored_image_is_the_source(folder: Path, full: Run) -> None:
     assert done.operation == "restore"
 
 
+def test_equal_target_is_left_alone_in_place(folder: Path, full: Run) -> None:
+    run("restore", folder / "repository", folder / "held")
+    done = run("restore", folder / "repository", folder / "held", "--in-place")
+    assert (done.read_bytes, done.new_bytes) == (0, 0)
+
+
 def test_extents_are_restored_one_after_another(folder: Path, full: Run) -> None:
     options = ("--stream", f"--extents=10:5,{2 * MIB}:100")
     run("restore", folder / "repository", folder / "parts", *options)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
-from backupcore.config import Tuning
+from backupcore.config import Dedup, Tuning
 from backupcore.driver.memory import MemoryDriver
 from backupcore.driver.pace import Retrying
 from backupcore.errors import BackupError
@@ -14,6 +15,7 @@ from backupcore.model import Grid
 from backupcore.operation.backup import BackupRequest, backup
 from backupcore.operation.delete import delete
 from backupcore.repository import Repository
+from backupcore.repository.cache import Cache
 from backupcore.runtime import Runtime
 from backupcore.volume.memory import MemoryVolume
 from tests.operation.scene import CHUNK, ELSEWHERE, Scene, noise, restored
@@ -29,7 +31,8 @@ VOLUMES = ("one", "two")
 class World:
     """A store, what every backup in it must hold, and the processes to come.
 
-    contents: what a volume held, by the name that its backup was given.
+    contents: what a volume held, by the name that its backup was given. shared: the cache of all
+    processes; with it, backups look for chunks in the whole domain.
     """
 
     @classmethod
@@ -40,7 +43,10 @@ class World:
         world.scheduler.lost_share = 0.0
         return world
 
-    def __init__(self, seed: int, habits: Habits, *, is_empty: bool = False) -> None:
+    def __init__(
+        self, seed: int, habits: Habits, *, is_empty: bool = False, shared: Path | None = None
+    ) -> None:
+        self.shared = shared
         self.scheduler = Scheduler(seed)
         self.chance = self.scheduler.chance
         self.habits = habits
@@ -71,7 +77,11 @@ class World:
         )
         scheduled = Scheduled(driver, self.scheduler, actor)
         retrying = Retrying(scheduled, runtime=runtime)
-        return Repository(retrying, self.scene.config, runtime=runtime, cache=None, url="world")
+        cache = None
+        if self.shared is not None:
+            repository_id = self.scene.config.repository_id
+            cache = Cache(self.shared, repository_id, random_bytes=self.scene.chance.randbytes)
+        return Repository(retrying, self.scene.config, runtime=runtime, cache=cache, url="world")
 
     def run(self) -> None:
         """Run to the end, clean up as a last prune does, and check after both."""
@@ -147,7 +157,7 @@ class World:
             MemoryVolume(content, name=volume),
             repository,
             base=base,
-            request=BackupRequest(name=name),
+            request=BackupRequest(name=name, dedup=Dedup.DOMAIN if self.shared else Dedup.BASE),
             tuning=TUNING,
         )
         self.committed[done.id] = done.name

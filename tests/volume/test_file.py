@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -311,26 +310,6 @@ class TestOpening:
         monkeypatch.setattr(os, "open", fail_with(errno.EACCES))
         with pytest.raises(VolumeMissing, match="Permission denied"):
             open_volume(str(path))
-
-    def test_block_device_is_a_volume_without_holes(
-        self, path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(stat, "S_ISREG", lambda mode: False)
-        monkeypatch.setattr(stat, "S_ISBLK", lambda mode: True)
-        os.truncate(path, 1 << 20)
-        with FileVolume(str(path)) as volume:
-            assert volume.extents(0, 1 << 20).tolist() == [[0, 1 << 20]]
-
-    def test_zeroing_a_block_device_writes_zeros(
-        self, path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(stat, "S_ISREG", lambda mode: False)
-        monkeypatch.setattr(stat, "S_ISBLK", lambda mode: True)
-        before = path.stat().st_blocks
-        with WritableFile(str(path)) as volume:
-            volume.zero(0, len(CONTENT))
-        assert path.stat().st_blocks == before
-        assert not any(path.read_bytes())
 
     @pytest.mark.parametrize(
         "url", ["file://host/a", "file:a?format=qcow2", "file:a?read_holes=maybe"]

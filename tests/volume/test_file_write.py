@@ -168,6 +168,12 @@ class TestCreating:
             volume.finish()
         assert not list(tmp_path.iterdir())
 
+    @pytest.mark.parametrize("path", ["/dev/no-such-device", "/dev/no-such-group/volume"])
+    def test_device_that_does_not_exist_is_not_made_as_a_file(self, path: str) -> None:
+        with pytest.raises(TargetError, match=r"there is no such device|cannot be created"):
+            open_volume(path, access=Access.CREATE, size_bytes=4096)
+        assert not os.path.lexists(path)
+
     def test_missing_folder_is_an_error(self, tmp_path: Path) -> None:
         with pytest.raises(TargetError, match="cannot be created"):
             CreatedFile(str(tmp_path / "none" / "new"), 4096)
