@@ -18,8 +18,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.image import work_folder
-from benchmarks.machine import describe_machine, file_system_of
-from benchmarks.measure import new_parser, print_table, write_json
+from benchmarks.measure import (
+    describe_machine,
+    file_system_of,
+    new_parser,
+    print_table,
+    write_json,
+)
 from benchmarks.peer.contest import TOOLS, Entry, Lineup, find_tools, run_contest
 from benchmarks.peer.markdown import contest_page
 from benchmarks.peer.plot import write_plots

@@ -62,16 +62,6 @@ def test_a_seed_gives_the_same_run_again(tmp_path: Path, monkeypatch: pytest.Mon
     assert stores[0] == stores[1]
 
 
-def test_an_index_that_forgets_tombs_is_found_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def is_usable(self: DomainIndex, pack: bytes) -> bool:
-        return pack in self._live
-
-    monkeypatch.setattr(DomainIndex, "_is_usable", is_usable)
-    assert re.search(LOSS, broken_promise(MUTANT_SEEDS, tmp_path, monkeypatch) or "none")
-
-
 def test_an_index_that_believes_what_it_knew_before_is_found_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
