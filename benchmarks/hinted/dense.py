@@ -1,6 +1,6 @@
 """A huge volume full of data of which little changed: a backup shall cost what changed.
 
-    python -m benchmarks.dense [--volume-size 1TiB,100TiB] [--data 1GiB] [--extents 10000]
+    python -m benchmarks.hinted.dense [--volume-size 1TiB,100TiB] [--data 1GiB] [--extents 10000]
         [--rounds 1] [--folder DIR] [--json OUT]
 
 The base is made up, for nobody has 100 TiB: its nodes are stored, its leaves and the volume's
@@ -303,7 +303,7 @@ def measure(given: argparse.Namespace, size_bytes: int) -> list[Cost]:
         stored = set(place.rglob("*"))
         for _ in range(given.rounds):
             command = [
-                sys.executable, "-m", "benchmarks.dense", "--one", str(place),
+                sys.executable, "-m", "benchmarks.hinted.dense", "--one", str(place),
                 "--volume-size", str(size_bytes), "--data", str(given.data),
                 "--extents", str(given.extents),
             ]  # fmt: skip
@@ -320,7 +320,7 @@ def _sizes(text: str) -> list[int]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = new_parser("dense", __doc__)
+    parser = new_parser("hinted.dense", __doc__)
     parser.add_argument("--volume-size", type=_sizes, default=[TIB, 100 * TIB])
     parser.add_argument("--data", type=parse_bytes, default=parse_bytes("1GiB"))
     parser.add_argument("--extents", type=int, default=10_000)

@@ -1,6 +1,6 @@
 """A hundred days: how fast a volume restores from many small backups, beside one.
 
-    python -m benchmarks.aging [--image PATH | --size 1GiB] [--days 100] [--rounds 5] [--json OUT]
+    python -m benchmarks.hinted.aging [--image PATH | --size 1GiB] [--days 100] [--rounds 5] [--json OUT]
 
 Day 1 is backed up in full; every day a share of the 4 KiB blocks changes, in clusters, and what
 changed is backed up from a list of extents. Then the last day is restored from this repository,
@@ -90,7 +90,7 @@ class Restores:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = new_parser("aging", __doc__)
+    parser = new_parser("hinted.aging", __doc__)
     parser.set_defaults(size=1024 * MIB, rounds=5)
     parser.add_argument("--days", type=int, default=100)
     parser.add_argument("--share", type=float, default=0.025)
