@@ -1,6 +1,7 @@
 """A hundred days: how fast a volume restores from many small backups, beside one.
 
-    python -m benchmarks.hinted.aging [--image PATH | --size 1GiB] [--days 100] [--rounds 5] [--json OUT]
+    python -m benchmarks.hinted.aging [--image PATH | --size 1GiB] [--days 100] [--rounds 5]
+        [--json OUT]
 
 Day 1 is backed up in full; every day a share of the 4 KiB blocks changes, in clusters, and what
 changed is backed up from a list of extents. Then the last day is restored from this repository,
