@@ -1,6 +1,6 @@
 """What got slower: two files of results, of the same measurement, before and after a change.
 
-    python -m benchmarks.compare OLD NEW [--least 0.05]
+    python -m benchmarks.compare OLD NEW [--least 0.1]
 
 Reads what `benchmarks.limit`, `.churn` and `.peer` write with --json, and pytest-benchmark's files.
 A difference counts when the ratio of the medians is more than `--least` and more than the spread of
@@ -24,7 +24,7 @@ from benchmarks.measure import print_table
 
 __all__ = ["Change", "Sample", "Verdict", "judge", "main", "read_samples"]
 
-LEAST = 0.05
+LEAST = 0.1
 # One round alone has no spread; on a quiet machine single rounds differ by up to a quarter.
 LONE_SPREAD = math.log(1.25)
 _MACHINE_FACTS = ("processor", "cpu_count", "memory_bytes", "kernel", "machine", "python")

@@ -37,7 +37,11 @@ def name_chunks(
         ids[nonzero] = chunk_ids(run.data, chunk_size_bytes, id_key, np.flatnonzero(nonzero))
         return nonzero, ids
     nonzero = np.empty(count, np.bool_)
-    _native(_address(run), 0, count, chunk_size_bytes, id_key, _address(nonzero), _address(ids))
+    failed = _native(
+        _address(run), 0, count, chunk_size_bytes, id_key, _address(nonzero), _address(ids)
+    )
+    if failed:
+        raise AssertionError(f"chunks of {chunk_size_bytes} bytes cannot be named in one call")
     return nonzero, ids
 
 
@@ -57,8 +61,10 @@ def chunk_ids(
     if _native is None or not count or positions.max() >= whole_count or positions.min() < 0:
         return _named_one_by_one(run, chunk_size_bytes, id_key, positions)
     ids = np.empty((count, ID_LENGTH), np.uint8)
+    at = np.ascontiguousarray(positions, np.int64)
     place = _address(np.frombuffer(run, np.uint8))
-    _native(place, _address(positions), count, chunk_size_bytes, id_key, 0, _address(ids))
+    if _native(place, _address(at), count, chunk_size_bytes, id_key, 0, _address(ids)):
+        raise AssertionError(f"chunks of {chunk_size_bytes} bytes cannot be named in one call")
     return ids
 
 

@@ -19,7 +19,7 @@ from backupcore.config import AUTO, Dedup, Level, Tuning
 from backupcore.errors import Damaged, Refused, Stopped, VolumeShrunk
 from backupcore.model import SIZE_BYTES_MAX, Backup, BackupId, Grid, Hint, ProgressCallback, Sums
 from backupcore.operation.ingest.base import Base, Subject
-from backupcore.operation.ingest.changed import condemned_by
+from backupcore.operation.ingest.changed import Condemned, condemned_by
 from backupcore.operation.ingest.pipeline import Pipeline
 from backupcore.operation.ingest.station import StoreSettings, Storing
 from backupcore.repository import Repository
@@ -70,6 +70,11 @@ class BackupRequest:
     grid: Grid | None = None
     level: Level | None = None
     domain_id: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check what can be checked before anything is done. Raises: Refused."""
+        if not 0 <= self.rewrite_share <= 1:
+            raise Refused(f"rewrite_share {self.rewrite_share}: a share is from 0 to 1")
 
 
 def backup(
@@ -200,22 +205,23 @@ class _Run:
         """Store everything the manifest will refer to; return the manifest."""
         repository, volume = self._repository, self._volume
         reader = repository.tree(base.manifest, is_tolerant=True)
+        condemned = condemned_by(session)
         plan, hint = self._subject.plan(
             base,
             reader,
-            session,
             self._tuning,
+            condemned=condemned,
             rewrite_share=self._request.rewrite_share,
             stop=stop,
         )
         pipeline = Pipeline(repository.driver, self._tuning, stop)
         storing = Storing(
             volume, repository, session, reader,
-            settings=self._settings(), upload=pipeline.upload, progress=progress,
+            settings=self._settings(condemned), upload=pipeline.upload, progress=progress,
         )  # fmt: skip
         if is_resumed:
             storing.adopt_packs()
-        with self._open_index(session, stop) as index:
+        with self._open_index(session, condemned, stop) as index:
             storing.use_index(index)
             pipeline.run(plan, storing, storing.finish)
         volume.check_identity()
@@ -225,7 +231,7 @@ class _Run:
         return self._manifest(session, base.manifest, storing.root, sums, hint)
 
     def _open_index(
-        self, session: Session, stop: StopFlag
+        self, session: Session, condemned: Condemned, stop: StopFlag
     ) -> AbstractContextManager[DomainIndex | None]:
         """Return what the domain holds, read after the session's lease and tombs, when wanted."""
         if self._request.dedup is not Dedup.DOMAIN:
@@ -237,13 +243,13 @@ class _Run:
             session.keep_alive()
 
         return self._repository.dedup_index(
-            condemned_by(session).data,
+            condemned.data,
             domain_id=self._domain.domain_id,
             chunk_size_bytes=self._grid.chunk_size_bytes,
             tick=tick,
         )
 
-    def _settings(self) -> StoreSettings:
+    def _settings(self, condemned: Condemned) -> StoreSettings:
         return StoreSettings(
             grid=self._grid,
             level=self._level,
@@ -251,6 +257,7 @@ class _Run:
             volume_tag=self._tag,
             self_check=self._tuning.self_check,
             pack_size_bytes=self._tuning.pack_size_bytes,
+            condemned=condemned,
         )
 
     def _manifest(

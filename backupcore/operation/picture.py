@@ -83,13 +83,19 @@ def depict(
     sizes = [subject.backup.size_bytes for subject in subjects]
     offsets = _bucket_offsets(max(sizes), found.backup.grid.chunk_size_bytes, bucket_count)
     course = _Course(repository, sum(sizes), progress, stop or repository.runtime.never)
-    pictures = []
+    pictures: list[Picture] = []
     for subject, size_bytes in zip(subjects, sizes, strict=True):
         drawing = _Drawing(repository.tree(subject.manifest), subject, offsets, course)
-        pictures.append(Picture(subject.backup, offsets, drawing.draw()))
+        try:
+            pictures.append(Picture(subject.backup, offsets, drawing.draw()))
+        except MapDamaged as error:
+            if subject is found:
+                raise
+            facts = {"backup": subject.backup.id, "reason": str(error)}
+            log.warning("the backup before cannot be drawn: its map is damaged", extra=facts)
         course.begin_bytes += size_bytes
     course.reporter.tell()
-    return pictures[0], pictures[1] if before is not None else None
+    return pictures[0], pictures[1] if len(pictures) > 1 else None
 
 
 @dataclass(frozen=True, slots=True)

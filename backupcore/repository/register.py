@@ -58,6 +58,7 @@ class Registers:
         """
         decision = Decision(name, session_id, self._runtime.new_id(), self._runtime.clock.now())
         parts = seal_register(decision, state, facts)
+        Register.open(b"".join(parts), name)  # what could not be read again is never put
         for attempt in range(_ATTEMPTS):
             try:
                 self._driver.put(name.key, parts, if_absent=True, role=Role.MANIFEST)

@@ -68,7 +68,8 @@ def _partitions(number: int) -> Iterator[int]:
     for name in _listed(folder):
         if os.path.exists(f"{folder}/{name}/partition"):
             major, _, minor = _read(f"{folder}/{name}/dev").strip().partition(":")
-            yield os.makedev(int(major), int(minor))
+            if major.isdecimal() and minor.isdecimal():  # it may be gone by now
+                yield os.makedev(int(major), int(minor))
 
 
 def mark_of(number: int) -> dict[str, str]:

@@ -106,7 +106,7 @@ class _Turn:
         target = self._folder / "restored" / source.path.name
         target.parent.mkdir()
         self._job("restore", self._tool.restore(source, target))
-        if not is_same(source.path, target):
+        if not target.exists() or not is_same(source.path, target):
             raise CommandFailed(f"{source.label}: the restored image differs from the source")
 
     def _shown(self, text: str) -> str:

@@ -7,11 +7,14 @@ import pytest
 
 from benchmarks.measure import (
     alternate,
+    describe_machine,
+    file_system_of,
     format_rate,
     format_ratio,
     median_run,
     new_parser,
     print_table,
+    processor_model,
     write_json,
 )
 from benchmarks.path import Run
@@ -69,3 +72,20 @@ def test_json_says_what_it_was_measured_with(tmp_path: Path) -> None:
 
 def test_sizes_on_the_command_line_carry_units() -> None:
     assert new_parser("limit", None).parse_args(["--size", "1MiB"]).size == 1 << 20
+
+
+def test_machine_is_described() -> None:
+    assert {"processor", "cpu_count", "memory_bytes", "kernel"} <= set(describe_machine())
+
+
+def test_processor_is_named_as_the_kernel_names_it() -> None:
+    assert processor_model("processor\t: 0\nmodel name\t: A 64\nflags\t: b\n") == "A 64"
+    assert not processor_model("")
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"), [("/data/x", "xfs"), ("/database", "ext4"), ("/a b/c", "tmpfs")]
+)
+def test_file_system_is_that_of_the_nearest_mount(path: str, kind: str) -> None:
+    mounts = "a / ext4 rw 0 0\nb /data xfs rw 0 0\nc /a\\040b tmpfs rw 0 0\n"
+    assert file_system_of(Path(path), mounts) == kind

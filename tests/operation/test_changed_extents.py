@@ -207,6 +207,21 @@ def test_since_may_be_a_generation_and_the_newest_backup_with_it_is_the_base() -
         assert same(restored(repository, done.id), volume_with({1: 2}).content)
 
 
+@pytest.mark.parametrize("since", ["latest", "beginning"])
+def test_since_is_never_the_beginning_of_an_id_nor_a_word(since: str) -> None:
+    with Scene().open() as repository:
+        first = plain(repository, volume_with({1: 1}))
+        name = first.id[:8] if since == "beginning" else since
+        with pytest.raises(Refused, match="no backup of volume"):
+            hinted(repository, volume_with({1: 1}), changed(empty_extents(), name))
+
+
+@pytest.mark.parametrize("share", [float("nan"), float("inf"), -0.1, 7])
+def test_a_share_to_be_stored_again_is_from_none_to_all(share: float) -> None:
+    with pytest.raises(Refused, match="share is from 0 to 1"):
+        BackupRequest(rewrite_share=share)
+
+
 def test_a_base_of_another_chunk_size_makes_the_hint_useless_and_all_is_read() -> None:
     with Scene().open() as repository:
         first = plain(repository, volume_with(SPREAD), grid=Grid(2 * CHUNK, 8 * CHUNK))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import zstandard
 
-from backupcore.testing.image import Kind, churn, main, write_image
+from backupcore.testing.image import Kind, churn, main, rewrite, write_clones, write_image
 from backupcore.units import KIB, MIB
 
 
@@ -41,7 +41,7 @@ def test_same_arguments_give_the_same_bytes(tmp_path: Path, files: Path, kind: K
     assert digest_of(tmp_path / "first") == digest_of(tmp_path / "second")
 
 
-@pytest.mark.parametrize("kind", [Kind.OS, Kind.RANDOM, Kind.SPARSE, Kind.DATABASE])
+@pytest.mark.parametrize("kind", [Kind.OS, Kind.RANDOM, Kind.SPARSE, Kind.DATABASE, Kind.PAGES])
 def test_other_seeds_give_other_bytes(tmp_path: Path, files: Path, kind: Kind) -> None:
     for seed in (1, 2):
         write_image(str(tmp_path / str(seed)), kind, MIB, seed, files=[str(files)])
@@ -81,7 +81,13 @@ def test_real_files_take_no_more_than_their_share(tmp_path: Path, files: Path) -
 
 @pytest.mark.parametrize(
     ("kind", "lowest", "highest"),
-    [(Kind.OS, 0.1, 0.6), (Kind.RANDOM, 1.0, 1.1), (Kind.ZERO, 0, 0.01), (Kind.DATABASE, 0.1, 0.6)],
+    [
+        (Kind.OS, 0.1, 0.6),
+        (Kind.RANDOM, 1.0, 1.1),
+        (Kind.ZERO, 0, 0.01),
+        (Kind.DATABASE, 0.1, 0.6),
+        (Kind.PAGES, 0.55, 0.8),
+    ],
 )
 def test_kinds_compress_as_what_they_stand_for(
     tmp_path: Path, files: Path, kind: Kind, lowest: float, highest: float
@@ -136,6 +142,64 @@ def test_churn_of_the_same_seed_is_the_same(tmp_path: Path) -> None:
         write_image(str(tmp_path / name), Kind.RANDOM, 4 * MIB, 1)
         churn(str(tmp_path / name), seed=3)
     assert digest_of(tmp_path / "first") == digest_of(tmp_path / "second")
+
+
+@pytest.mark.parametrize(("kind", "page"), [(Kind.DATABASE, 8 * KIB), (Kind.PAGES, 16 * KIB)])
+def test_rewritten_pages_are_whole_and_scattered(tmp_path: Path, kind: Kind, page: int) -> None:
+    path = tmp_path / "image"
+    write_image(str(path), kind, 32 * MIB + 100, 1)
+    before = np.frombuffer(path.read_bytes()[: 32 * MIB], f"S{page}")
+    count = rewrite(str(path), share=0.025, seed=1, page_size_bytes=page)
+    after = np.frombuffer(path.read_bytes()[: 32 * MIB], f"S{page}")
+    changed = np.flatnonzero(before != after)
+    assert len(changed) == count == round(32 * MIB / page * 0.025)
+    assert np.diff(changed).max() > 1
+    assert path.stat().st_size == 32 * MIB + 100
+
+
+def test_rewrite_of_the_same_seed_is_the_same(tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        write_image(str(tmp_path / name), Kind.PAGES, 4 * MIB, 1)
+        rewrite(str(tmp_path / name), seed=3, page_size_bytes=16 * KIB)
+    assert digest_of(tmp_path / "first") == digest_of(tmp_path / "second")
+
+
+def test_clones_differ_a_little_from_the_image_and_from_each_other(tmp_path: Path) -> None:
+    path = tmp_path / "image"
+    write_image(str(path), Kind.RANDOM, 16 * MIB, 1)
+    images = [path, *map(Path, write_clones(str(path), count=3, share=0.002, seed=1))]
+    assert [image.name for image in images] == ["image", "image.0", "image.1", "image.2"]
+    blocks = [np.frombuffer(image.read_bytes(), "S4096") for image in images]
+    assert [np.count_nonzero(blocks[0] != clone) for clone in blocks[1:]] == [8, 8, 8]
+    assert len({digest_of(image) for image in images}) == 4
+
+
+def test_clones_keep_the_holes(tmp_path: Path) -> None:
+    path = tmp_path / "image"
+    write_image(str(path), Kind.SPARSE, 64 * MIB, 1)
+    (clone,) = write_clones(str(path), count=1, seed=1)
+    assert Path(clone).stat().st_blocks == path.stat().st_blocks
+
+
+def test_clones_of_the_same_seed_are_the_same(tmp_path: Path) -> None:
+    write_image(str(tmp_path / "image"), Kind.RANDOM, 4 * MIB, 1)
+    first, second = (
+        [digest_of(Path(clone)) for clone in write_clones(str(tmp_path / "image"), count=2, seed=5)]
+        for _ in range(2)
+    )
+    assert first == second
+
+
+def test_command_line_rewrites_and_clones(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = str(tmp_path / "image")
+    main(["pages", path, "--size", "1MiB"])
+    main(["rewrite", path, "--page-size", "16KiB", "--share", "0.5"])
+    main(["clones", path, "--count", "2"])
+    rewritten, *clones = capsys.readouterr().out.splitlines()
+    assert rewritten == "512 KiB of pages written anew"
+    assert clones == [f"{path}.0", f"{path}.1"]
 
 
 def test_command_line_writes_and_churns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from backupcore.config import Tuning
-from backupcore.errors import BackupMissing, Refused
+from backupcore.errors import Refused
 from backupcore.extents import Extents
 from backupcore.model import Grid, Hint
 from backupcore.operation.ingest.changed import (
-    condemned_by,
+    Condemned,
     extents_to_read,
+    has_lost_node,
     plan_changed_leaves,
 )
 from backupcore.operation.ingest.plan import LeafPlan, plan_leaves
@@ -21,7 +22,6 @@ from backupcore.repository import Repository
 from backupcore.repository.control import Domain
 from backupcore.repository.manifest import Manifest
 from backupcore.repository.map import TreeReader
-from backupcore.repository.session import Session
 from backupcore.runtime import StopFlag, open_pool
 from backupcore.volume import Volume
 from backupcore.volume.hint import ChangedExtents
@@ -76,17 +76,23 @@ class Subject:
         self,
         base: Base,
         reader: TreeReader,
-        session: Session,
         tuning: Tuning,
         *,
+        condemned: Condemned,
         rewrite_share: float,
         stop: StopFlag,
     ) -> tuple[Iterator[LeafPlan], Hint | None]:
-        """Return what is to be read, and what became of what is said to have changed."""
+        """Return what is to be read, and what became of what is said to have changed.
+
+        Nothing is inherited unread below a node that cannot be read.
+        """
         volume, grid, slab = self.volume, self.grid, tuning.slab_size_bytes
         whole = plan_leaves(volume, reader, grid, slab)
         if base.manifest is None or base.changed is None:
             return whole, None
+        if has_lost_node(reader):
+            log.warning("the base's map is damaged: everything is read")
+            return whole, Hint.REFUTED
         size_bytes = volume.size_bytes
         chunk = grid.chunk_size_bytes
         reads = extents_to_read(base.changed, base.manifest.backup.size_bytes, size_bytes, chunk)
@@ -101,7 +107,7 @@ class Subject:
             grid,
             slab,
             reads=reads,
-            condemned=condemned_by(session),
+            condemned=condemned,
             rewrite_bytes=int(size_bytes * rewrite_share),
         )
         return plan, Hint.USED
@@ -134,13 +140,10 @@ class Subject:
         for manifest in reversed(self._all()):
             if since in (manifest.backup.id, manifest.backup.generation):
                 return manifest
-        try:
-            return self._named(since)
-        except BackupMissing as error:
-            raise Refused(
-                f"changed extents are since {since!r}: no backup of volume {self.volume_id!r} "
-                "has this id or generation: back up without them"
-            ) from error
+        raise Refused(
+            f"changed extents are since {since!r}: no backup of volume {self.volume_id!r} has "
+            "this whole id or generation: back up without them"
+        )
 
     def _all(self) -> list[Manifest]:
         manifests = self.repository.manifests(self.volume_id, domain_id=self.domain.domain_id)

@@ -14,22 +14,22 @@ import numpy.typing as npt
 
 from backupcore.extents import (
     Extents,
-    as_extents,
     cells_of,
     clip_extents,
     extents_of_cells,
+    intersect_extents,
     melt_extents,
     single_extent,
 )
 from backupcore.model import Grid
-from backupcore.operation.ingest.plan import LeafPlan, cut_slabs, is_lost, plan_window
+from backupcore.operation.ingest.plan import Inherited, LeafPlan, cut_slabs, is_lost, plan_window
 from backupcore.repository.key import DATA, MAP, PackKind, pack_reference
-from backupcore.repository.map import FAN_OUT, Leaf, TreeReader, is_null, unique_packs
+from backupcore.repository.map import FAN_OUT, Leaf, Row, TreeReader, is_null, unique_packs
 from backupcore.repository.session import Session
 from backupcore.units import KIB
 from backupcore.volume import Volume
 
-__all__ = ["Condemned", "condemned_by", "extents_to_read", "plan_changed_leaves"]
+__all__ = ["Condemned", "condemned_by", "extents_to_read", "has_lost_node", "plan_changed_leaves"]
 
 Cells = npt.NDArray[np.bool_]
 
@@ -72,6 +72,17 @@ def extents_to_read(changed: Extents, base_size_bytes: int, size_bytes: int, chu
     return melt_extents(np.concatenate((reads, single_extent(start, size_bytes - start))))
 
 
+def has_lost_node(base: TreeReader) -> bool:
+    """Return whether a node above the lowest ones is there and cannot be read."""
+    for level in range(base.level, 1, -1):
+        for index in range(FAN_OUT ** (base.level - level)):
+            if is_null(base.row(level, index)):
+                continue
+            if not base.node(level, index).rows["stored_length"].any():
+                return True
+    return False
+
+
 def plan_changed_leaves(
     volume: Volume,
     base: TreeReader,
@@ -100,14 +111,15 @@ def plan_changed_leaves(
         for position in np.flatnonzero(touched).tolist():
             index = window * FAN_OUT + position
             wanted = cells_of(reads, chunk, index * FAN_OUT, FAN_OUT)
-            rewritten = _choose(base, index, wanted, condemned, quota)
+            leaf = base.leaf(index)
+            rewritten = _choose(leaf, base.row(0, index), wanted, condemned, quota)
             wanted |= rewritten
             wanted[max(0, grid.cell_count(size_bytes) - index * FAN_OUT) :] = True
             spans = extents_of_cells(wanted, chunk, index * FAN_OUT)
             data = _data_extents(volume, clip_extents(spans, 0, size_bytes))
             cells = np.flatnonzero(cells_of(data, chunk, index * FAN_OUT, FAN_OUT) & wanted)
             slabs = cut_slabs(cells + index * FAN_OUT, slab_size_bytes, chunk, size_bytes)
-            yield LeafPlan(index, tuple(slabs), inherited=~wanted, rewritten=rewritten)
+            yield LeafPlan(index, tuple(slabs), Inherited(leaf, ~wanted, rewritten))
 
 
 class _Quota:
@@ -179,13 +191,12 @@ def _condemned_leaves(base: TreeReader, window: int, condemned: Condemned) -> Ce
 
 
 def _choose(
-    base: TreeReader, index: int, wanted: Cells, condemned: Condemned, quota: _Quota
+    leaf: Leaf | None, row: Row, wanted: Cells, condemned: Condemned, quota: _Quota
 ) -> Cells:
     """Return bool[1024]: the cells to be read though nobody says that they changed."""
-    leaf = base.leaf(index)
     chosen = np.zeros(FAN_OUT, np.bool_)
     if leaf is None:
-        chosen[:] = not is_null(base.row(0, index))  # it cannot be read: all of it is read anew
+        chosen[:] = not is_null(row)  # it cannot be read: all of it is read anew
         return chosen & ~wanted
     packs, position = unique_packs(leaf.places["pack"])
     owner = position[leaf.frame]
@@ -221,5 +232,7 @@ def _most_scattered(
 
 def _data_extents(volume: Volume, spans: Extents) -> Extents:
     """Return the parts of extents that the volume does not know to be zeros."""
-    found = [volume.extents(offset, length) for offset, length in spans.tolist()]
-    return as_extents(np.concatenate(found)) if found else spans
+    if not len(spans):
+        return spans
+    start, end = int(spans[0, 0]), int(spans[-1].sum())
+    return intersect_extents(volume.extents(start, end - start), spans)

@@ -42,10 +42,9 @@ class LeafDraft:
         if base is not None:
             self._base_ids = np.zeros((FAN_OUT, ID_LENGTH), np.uint8)
             self._base_ids[base.present] = np.where(_usable(base, condemned)[:, None], base.ids, 0)
-            if plan.rewritten is not None:
-                self._base_ids[plan.rewritten] = 0
             if plan.inherited is not None:
-                self._kept |= plan.inherited & base.present
+                self._base_ids[plan.inherited.rewritten] = 0
+                self._kept |= plan.inherited.cells & base.present
 
     def known(self, positions: Positions) -> Ids | None:
         """Return uint8[n, 32]: the ids of the base's chunks, zero where none may be kept.

@@ -34,6 +34,7 @@ __all__ = ["Pipeline", "Work"]
 log = logging.getLogger(__name__)
 
 _SPARE_BUFFERS = 2  # slabs that are read or sealed and wait for the coordinating thread
+_TASKS_MAX = 256  # most of them the ends of leaves in which nothing is read
 _FRAME_SLACK = HEADER_LENGTH + 64
 
 
@@ -153,6 +154,8 @@ class Pipeline:
 
     def _start(self, task: _Task, work: Work) -> bool:
         """Let the readers have a slab if memory for its whole life is free."""
+        if len(self._reading) >= _TASKS_MAX:
+            return False
         if task.slab is None:
             self._reading.append(task)
             return True

@@ -11,10 +11,19 @@ import numpy.typing as npt
 
 from backupcore.extents import cells_of
 from backupcore.model import Grid
-from backupcore.repository.map import FAN_OUT, TreeReader, is_null
+from backupcore.repository.map import FAN_OUT, Leaf, TreeReader, is_null
 from backupcore.volume import Volume
 
-__all__ = ["LeafPlan", "Slab", "cut_slabs", "is_lost", "neighbours", "plan_leaves", "plan_window"]
+__all__ = [
+    "Inherited",
+    "LeafPlan",
+    "Slab",
+    "cut_slabs",
+    "is_lost",
+    "neighbours",
+    "plan_leaves",
+    "plan_window",
+]
 
 Cells = npt.NDArray[np.int64]
 
@@ -31,17 +40,28 @@ class Slab:
 
 
 @dataclass(frozen=True, slots=True)
+class Inherited:
+    """What becomes of the base's leaf: the leaf as it was when this was decided.
+
+    cells: bool[1024], taken from it unread. rewritten: bool[1024], to be stored again even if it
+    has the same.
+    """
+
+    leaf: Leaf | None
+    cells: npt.NDArray[np.bool_]
+    rewritten: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
 class LeafPlan:
     """One leaf to be made: what is read is in its slabs.
 
-    inherited: bool[1024], cells taken from the base unread; none when it is None. Every other
-    cell is zero. rewritten: bool[1024], cells to be stored again even if the base has the same.
+    inherited: what is taken from the base unread. Every other cell is zero.
     """
 
     index: int
     slabs: tuple[Slab, ...]
-    inherited: npt.NDArray[np.bool_] | None = None
-    rewritten: npt.NDArray[np.bool_] | None = None
+    inherited: Inherited | None = None
 
 
 def plan_leaves(

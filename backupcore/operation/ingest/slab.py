@@ -148,7 +148,8 @@ class _Tools:
     """What one thread works with."""
 
     def __init__(self, grid: Grid) -> None:
-        self._encoders: dict[int, FrameEncoder] = {}
+        self._level = 0
+        self._encoder: FrameEncoder | None = None
         self.decoder = FrameDecoder()
         self.gathered = bytearray(grid.frame_size_bytes)
         self.decoded = bytearray(grid.frame_size_bytes)
@@ -156,6 +157,6 @@ class _Tools:
 
     def encoder(self, level: int) -> FrameEncoder:
         """Return the encoder of a level."""
-        if level not in self._encoders:
-            self._encoders[level] = FrameEncoder(level)
-        return self._encoders[level]
+        if self._encoder is None or level != self._level:
+            self._encoder, self._level = FrameEncoder(level), level
+        return self._encoder

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from backupcore.config import SelfCheck
 from backupcore.model import ByteArray, Grid, Ids, Progress, ProgressCallback, Sums
 from backupcore.operation.ingest.adopt import Inventory, match
-from backupcore.operation.ingest.changed import condemned_by
+from backupcore.operation.ingest.changed import Condemned
 from backupcore.operation.ingest.claim import Claims, Slots
 from backupcore.operation.ingest.draft import LeafDraft
 from backupcore.operation.ingest.level import AUTO_LEVELS, LevelChoice, StoreState
@@ -44,6 +44,7 @@ class StoreSettings:
     volume_tag: str
     self_check: SelfCheck
     pack_size_bytes: int
+    condemned: Condemned
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,7 @@ class Storing:
         self._index: DomainIndex | None = None
         self._drafts: dict[int, LeafDraft] = {}
         self._decided: deque[_Decided] = deque()
-        self._condemned = condemned_by(session)
+        self._condemned = settings.condemned
         self._writer = _open_writer(repository, session, settings, self._upload)
         self._tree = TreeWriter(
             base,
@@ -211,8 +212,9 @@ class Storing:
 
     def _draft(self, leaf: LeafPlan) -> LeafDraft:
         if leaf.index not in self._drafts:
+            base = leaf.inherited.leaf if leaf.inherited else self._base.leaf(leaf.index)
             self._drafts[leaf.index] = LeafDraft(
-                leaf, self._grid.chunk_size_bytes, self._base.leaf(leaf.index), self._condemned.data
+                leaf, self._grid.chunk_size_bytes, base, self._condemned.data
             )
         return self._drafts[leaf.index]
 
@@ -238,8 +240,8 @@ class Storing:
         What is to be stored again, so that it does not scatter, is not looked for.
         """
         asked = rest
-        if leaf.rewritten is not None:
-            asked = rest[~leaf.rewritten[slab.cells[rest] % FAN_OUT]]
+        if leaf.inherited is not None:
+            asked = rest[~leaf.inherited.rewritten[slab.cells[rest] % FAN_OUT]]
         if self._index is None or not len(asked):
             return rest
         found = self._index.find(ids[asked])

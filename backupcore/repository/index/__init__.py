@@ -90,20 +90,17 @@ class DomainIndex(Closing):
     def update(self, sources: Iterable[Source]) -> None:
         """Cover the maps of exactly these backups, all of a domain that a LIST shows.
 
-        The listing is younger than the session's lease and its reading of tombs. What cannot be
-        written is left out, with a warning; what is damaged is made anew.
+        The listing is younger than the session's lease and its reading of tombs. It is asked for
+        once the runs are open: then what they hold of packs that it does not show is dead. What
+        cannot be written is left out, with a warning; what is damaged is made anew.
         """
+        self._attempt(self._open_runs)
         wanted = {source.root: source for source in sources}
-        try:
-            try:
-                self._cover(wanted)
-            except Damaged as error:
-                self._distrust(error)
-            if self._is_damaged:
-                self._start_anew()
-                self._cover(wanted)
-        except (OSError, Damaged) as error:
-            log.warning("dedup index is not complete", extra={"error": str(error)})
+        if not self._is_damaged:
+            self._attempt(lambda: self._cover(wanted))
+        if self._is_damaged:
+            self._attempt(self._start_anew)
+            self._attempt(lambda: self._cover(wanted))
         self._known, self._live = [], set()
 
     def find(self, ids: Ids) -> Found:
@@ -146,6 +143,15 @@ class DomainIndex(Closing):
             run.close()
             return NOTHING
 
+    def _attempt(self, step: Callable[[], None]) -> None:
+        """Do what may fail because of the folder."""
+        try:
+            step()
+        except Damaged as error:
+            self._distrust(error)
+        except OSError as error:
+            log.warning("dedup index is not complete", extra={"error": str(error)})
+
     def _distrust(self, error: Exception) -> None:
         log.warning("dedup index is damaged; it is made anew", extra={"reason": str(error)})
         self._is_damaged = True
@@ -157,11 +163,14 @@ class DomainIndex(Closing):
         self._runs, self._known, self._live = [], [], set()
         self._shelf.clear()
         self._is_damaged = False
+        self._open_runs()
 
-    def _cover(self, wanted: dict[bytes, Source]) -> None:
-        """Open what there is, and add what it lacks. Raises: Damaged, OSError."""
+    def _open_runs(self) -> None:
         self._shelf.prepare()
         self._runs = self._shelf.open_runs()
+
+    def _cover(self, wanted: dict[bytes, Source]) -> None:
+        """Judge what there is, and add what it lacks. Raises: Damaged, OSError."""
         lacking = [source for source in wanted.values() if not self._is_covered(source)]
         for run in self._runs:
             run.judge(self._is_usable)

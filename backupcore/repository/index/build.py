@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
 from backupcore.chunk.digest import checksum
+from backupcore.closing import Closing
 from backupcore.repository.index.run import (
     KEYS,
     ROW_COUNT_MAX,
@@ -25,7 +27,6 @@ from backupcore.repository.map import PackRefs, pack_refs
 __all__ = ["RunBuilder"]
 
 Prefixes = npt.NDArray[np.uint64]
-T = TypeVar("T", bound=np.generic)
 Keys = tuple[Prefixes, npt.NDArray[np.uint32]]  # prefixes and the positions of their rows
 
 _WRITTEN_ROWS = 1 << 14
@@ -33,36 +34,56 @@ _BUCKETS = 1 << 12  # equal parts of the range of prefixes, the least that is me
 _BUCKET_EDGES = np.arange(1, _BUCKETS, dtype=np.uint64) << np.uint64(64 - 12)
 
 
-class _Sorted:
-    """Sorted keys that are put aside in a file without a name."""
+class _Aside:
+    """Sorted parts of keys, put aside in one file without a name until all are merged."""
 
-    def __init__(self, keys: Keys, folder: Path) -> None:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._file: BinaryIO | None = None
+        self._parts: list[tuple[int, npt.NDArray[np.int64]]] = []
+
+    def put(self, keys: Keys) -> None:
+        """Put sorted keys aside. Raises: OSError."""
+        if self._file is None:
+            self._file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115
         prefixes, positions = keys
-        cuts = np.searchsorted(prefixes, _BUCKET_EDGES)
-        self._cuts = [0, *cuts.tolist(), len(prefixes)]
-        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - lives as long as this
+        cuts = np.concatenate(([0], np.searchsorted(prefixes, _BUCKET_EDGES), [len(prefixes)]))
+        self._parts.append((self._file.tell(), cuts))
         self._file.write(prefixes.tobytes() + positions.tobytes())
 
-    def read(self, first: int, end: int) -> Keys:
-        """Return the keys of some buckets."""
-        start, count = self._cuts[first], self._cuts[end] - self._cuts[first]
-        prefixes = self._read(start * 8, count * 8, np.uint64)
-        return prefixes, self._read(self._cuts[-1] * 8 + start * 4, count * 4, np.uint32)
+    def shares(self, row_count: int) -> Iterator[list[Keys]]:
+        """Yield the keys of every part, some buckets of about so many keys at once.
+
+        Ids are uniform, so buckets hold about as many keys each.
+        """
+        if self._file is None:
+            return
+        self._file.flush()
+        total = sum(int(cuts[-1]) for _, cuts in self._parts)
+        step = max(1, _BUCKETS * row_count // total)
+        for first in range(0, _BUCKETS, step):
+            end = min(first + step, _BUCKETS)
+            yield [self._read(self._file.fileno(), *part, first, end) for part in self._parts]
 
     def close(self) -> None:
         """Give the file back."""
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
-    def _read(self, offset: int, length: int, kind: type[T]) -> npt.NDArray[T]:
-        self._file.seek(offset)
-        return np.frombuffer(self._file.read(length), kind)
+    def _read(
+        self, file: int, base: int, cuts: npt.NDArray[np.int64], first: int, end: int
+    ) -> Keys:
+        start, count, every = int(cuts[first]), int(cuts[end] - cuts[first]), int(cuts[-1])
+        prefixes = os.pread(file, count * 8, base + start * 8)
+        positions = os.pread(file, count * 4, base + every * 8 + start * 4)
+        return np.frombuffer(prefixes, np.uint64), np.frombuffer(positions, np.uint32)
 
 
-class RunBuilder:
+class RunBuilder(Closing):
     """Writes one run to an open file: rows as they come, then what was sorted on the way.
 
-    folder: where parts that are sorted are put aside. sorted_rows: how many are sorted at once,
-    and about as many are held when sorted parts are merged.
+    folder: where parts that are sorted are put aside. sorted_rows: how many keys are sorted at
+    once; a quarter as many are when parts are merged.
     """
 
     def __init__(
@@ -70,14 +91,14 @@ class RunBuilder:
     ) -> None:
         self._file = file
         self._identity = identity
-        self._folder = folder
         self._sorted_rows = sorted_rows
+        self._merged_rows = -(-sorted_rows // 4)
         self._row_count = 0
         self._waiting: list[npt.NDArray[np.void]] = []
         self._waiting_count = 0
         self._unsorted: list[Prefixes] = []
         self._unsorted_count = 0
-        self._parts: list[_Sorted] = []
+        self._aside = _Aside(folder)
         self._packs: dict[bytes, int] = {}
         self._leaves: list[Prefixes] = []
 
@@ -108,7 +129,7 @@ class RunBuilder:
         self._unsorted.append(prefixes_of(rows["id"]))
         self._unsorted_count += len(rows)
         if self._unsorted_count >= self._sorted_rows:
-            self._parts.append(_Sorted(self._sorted(), self._folder))
+            self._aside.put(self._sorted())
 
     def note_leaves(self, leaves: Prefixes) -> None:
         """Note beginnings of the digests of leaves whose chunks were added."""
@@ -131,6 +152,10 @@ class RunBuilder:
             leaf_sum=checksum((leaves.tobytes(),)),
         )
         self._file.write(tables + leaves.tobytes() + end.encode())
+
+    def close(self) -> None:
+        """Give back what was put aside; the file is the caller's."""
+        self._aside.close()
 
     def _write_rows(self, count: int) -> None:
         """Write the first of the rows that wait."""
@@ -163,24 +188,17 @@ class RunBuilder:
         return np.concatenate((*fences, rest[0][:1])), key_count + len(rest[0])
 
     def _merged(self) -> Iterator[Keys]:
-        """Yield all keys, ascending, each prefix once: the row that was added first has it.
-
-        Ids are uniform, so equal parts of their range hold about as many keys each.
-        """
+        """Yield all keys, ascending, each prefix once: the row that was added first has it."""
         last = self._sorted()
-        if not self._parts:
+        if len(last[0]) == self._row_count:
             yield _once(*last)
             return
-        self._parts.append(_Sorted(last, self._folder))
-        step = max(1, _BUCKETS * self._sorted_rows // self._row_count)
-        for first in range(0, _BUCKETS, step):
-            keys = [part.read(first, min(first + step, _BUCKETS)) for part in self._parts]
-            prefixes = np.concatenate([prefixes for prefixes, _ in keys])
-            positions = np.concatenate([positions for _, positions in keys])
+        self._aside.put(last)
+        for share in self._aside.shares(self._merged_rows):
+            prefixes = np.concatenate([prefixes for prefixes, _ in share])
+            positions = np.concatenate([positions for _, positions in share])
             order = np.argsort(prefixes, kind="stable")
             yield _once(prefixes[order], positions[order])
-        for part in self._parts:
-            part.close()
 
 
 def _once(prefixes: Prefixes, positions: npt.NDArray[np.uint32]) -> Keys:

@@ -93,8 +93,10 @@ class Shelf:
     def write_run(self, fill: Callable[[RunBuilder], None]) -> Run | None:
         """Return a new run, filled by the caller; None when there was nothing to tell."""
         path = self._folder / f"{self._random_bytes(16).hex()}.run"
-        with self._unfinished(path) as file:
-            builder = RunBuilder(file, self._identity, self._folder)
+        with (
+            self._unfinished(path) as file,
+            RunBuilder(file, self._identity, self._folder) as builder,
+        ):
             fill(builder)
             if builder.is_empty:
                 return None

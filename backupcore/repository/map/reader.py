@@ -28,7 +28,6 @@ T = TypeVar("T")
 PLAIN_LENGTH_MAX = 64 * MIB  # of a leaf or node; the largest ones have a pack of their own per cell
 _READ_AHEAD_BYTES = MIB
 _NODES_KEPT = 8
-_LEAVES_KEPT = 8
 
 
 class NodeCache(Protocol):
@@ -48,7 +47,8 @@ class TreeReader:
 
     root: None when the whole volume is zero. size_bytes: of the volume. is_tolerant: whether a
     leaf or node that cannot be read counts as zero, with a warning, so that a backup stores anew
-    what it held.
+    what it held. What a node was when it was first read it stays: one that cannot be read again
+    is an error even then.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class TreeReader:
         self._is_tolerant = is_tolerant
         self._decoder = FrameDecoder()
         self._nodes: dict[tuple[int, int], Node] = {}
-        self._leaves: dict[int, Leaf | None] = {}
+        self._was_sound: dict[tuple[int, int], bool] = {}
         self._ahead: dict[bytes, bytes] = {}
 
     @property
@@ -98,15 +98,6 @@ class TreeReader:
 
     def leaf(self, index: int) -> Leaf | None:
         """Return a leaf, None when all its cells are zero. Raises: MapDamaged."""
-        if index in self._leaves:
-            return self._leaves[index]
-        leaf = self._load_leaf(index)
-        self._leaves[index] = leaf
-        if len(self._leaves) > _LEAVES_KEPT:
-            del self._leaves[next(iter(self._leaves))]
-        return leaf
-
-    def _load_leaf(self, index: int) -> Leaf | None:
         row = self.row(0, index)
         if is_null(row):
             return None
@@ -132,14 +123,21 @@ class TreeReader:
         row = self.row(level, index)
         if is_null(row):
             return Node.null(self._chunk, level, first_cell)
+        if not self._was_sound.get((level, index), True):
+            return Node.null(self._chunk, level, first_cell)
         try:
             plain = self._open(row, level, index)
-            return self._parse(
+            node = self._parse(
                 lambda: Node.decode(plain, self._chunk, level, first_cell), row, level, index
             )
         except MapDamaged as error:
+            if self._was_sound.get((level, index)):
+                raise  # what was planned with it may not be taken for zero now
             self._tolerate(error)
+            self._was_sound[level, index] = False
             return Node.null(self._chunk, level, first_cell)
+        self._was_sound[level, index] = True
+        return node
 
     def _tolerate(self, error: MapDamaged) -> None:
         if not self._is_tolerant:

@@ -87,7 +87,7 @@ class TreeWriter:
         self._condemned = condemned
         self.level = tree_level(cell_count)
         self._open: dict[int, _OpenNode] = {}
-        self._root_row = base.row(0, 0)
+        self._root_row = base.row(0, 0) if cell_count else null_row()
         for level in range(self.level, 0, -1):  # the way down to where the base's root hangs
             self._node(level, 0)
 

@@ -124,7 +124,7 @@ class Pool(Closing):
                 return self._open(is_only)
             except BaseException as error:
                 self._forget()
-                if is_only or not isinstance(error, SourceError):
+                if is_only or not isinstance(error, ConnectionLost | VolumeMissing):
                     raise
                 self._settle_for_less(error)
 

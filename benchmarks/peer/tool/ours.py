@@ -18,16 +18,20 @@ class Ours(Tool):
     name = "backupcore"
     program = sys.executable
     install = "pip install 'backupcore[cli]'"
-    settings: ClassVar[Settings] = {"level 1": ("--level=1",), "level 3": ("--level=3",)}
+    settings: ClassVar[Settings] = {
+        "level 1": ("--level=1",),
+        "level 3": ("--level=3",),
+        "level 1 domain": ("--level=1", "--dedup=domain"),
+    }
 
     def version(self) -> str:
         return version("backupcore")
 
     def prepare(self) -> list[Command]:
-        return [self._ours("init", *self.options)]
+        return [self._ours("init")]
 
     def backup(self, source: Source) -> Command:
-        return self._ours("backup", f"--volume-id={source.volume}", str(source.path))
+        return self._ours("backup", *self.options, f"--volume-id={source.volume}", str(source.path))
 
     def restore(self, source: Source, target: Path) -> Command:
         return self._ours("restore", f"--volume-id={source.volume}", "latest", str(target))

@@ -66,10 +66,10 @@ def share(
     return backup(source, repository, base=base, request=request, tuning=tuning, stop=stop)
 
 
-def open_cached(scene: Scene, folder: Path, *rules: Rule) -> Repository:
+def open_cached(scene: Scene, folder: Path | str) -> Repository:
     """Open the repository with a cache that outlives the process."""
-    repository = scene.open(*rules)
-    cache = Cache(folder, scene.config.repository_id, random_bytes=scene.chance.randbytes)
+    repository = scene.open()
+    cache = Cache(Path(folder), scene.config.repository_id, random_bytes=scene.chance.randbytes)
     return Repository(
         repository.driver, scene.config, runtime=repository.runtime, cache=cache, url="scene"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -14,11 +15,12 @@ from backupcore.model import Ids
 from backupcore.repository.index import DomainIndex, Source
 from backupcore.repository.index.build import RunBuilder
 from backupcore.repository.index.run import ROW, Run
-from backupcore.repository.map import PackRefs, TreeReader, pack_refs
+from backupcore.repository.map import FAN_OUT, PackRefs, TreeReader, pack_refs
 from tests.format.world import Chance
 from tests.repository.map.forest import Forest, Stored, Tree
 
 IDENTITY = bytes(range(32))
+CELL_COUNT = 3 * FAN_OUT
 _PROCESSES = itertools.count()  # no two choose the same names
 PACKS = pack_refs([bytes([number]) * 36 for number in range(1, 8)])
 
@@ -90,8 +92,10 @@ def build(
     path: Path, *batches: npt.NDArray[np.void], packs: PackRefs = PACKS, sorted_rows: int = 1 << 20
 ) -> Run:
     """Return a run of rows, every pack of which may be referred to."""
-    with path.open("xb") as file:
-        builder = RunBuilder(file, IDENTITY, path.parent, sorted_rows=sorted_rows)
+    with (
+        path.open("xb") as file,
+        RunBuilder(file, IDENTITY, path.parent, sorted_rows=sorted_rows) as builder,
+    ):
         for batch in batches:
             builder.add(batch, packs)
         builder.finish()
@@ -102,3 +106,43 @@ def build(
 
 def run_files(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.run"))
+
+
+@dataclass
+class World:
+    """What the model knows: the trees that are listed, every chunk there ever was, tombs."""
+
+    forest: Forest = field(default_factory=Forest)
+    trees: list[Tree] = field(default_factory=list)
+    ever: set[Stored] = field(default_factory=set)
+    condemned: set[bytes] = field(default_factory=set)
+
+    def back_up(self, cells: list[int], base: Tree | None = None) -> Tree:
+        """Add a tree: the base's with other chunks in some cells."""
+        new = self.forest.store(sorted(set(cells)))
+        tree = self.forest.backup(base, CELL_COUNT, {**(base.cells if base else {}), **new})
+        self.trees.append(tree)
+        self.ever |= set(new.values())
+        return tree
+
+    def delete(self, tree: Tree) -> None:
+        self.trees = [other for other in self.trees if other is not tree]
+
+    @property
+    def expected(self) -> set[Stored]:
+        """What may be referred to: chunks of listed trees in packs that are not condemned."""
+        chunks = {stored for tree in self.trees for stored in tree.cells.values()}
+        return {stored for stored in chunks if stored.pack not in self.condemned}
+
+    @property
+    def allowed(self) -> set[Stored]:
+        """What else may be referred to: whatever lies in a pack of theirs."""
+        packs = {stored.pack for stored in self.expected}
+        return {stored for stored in self.ever if stored.pack in packs}
+
+    def open(self, folder: Path | None) -> DomainIndex:
+        return open_index(folder, self.forest, self.trees, condemned=self.condemned)
+
+    def check(self, folder: Path | None) -> None:
+        with self.open(folder) as index:
+            assert self.expected <= held(index, self.ever) <= self.allowed
