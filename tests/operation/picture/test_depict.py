@@ -339,6 +339,18 @@ def test_an_earlier_backup_whose_register_is_damaged_is_left_out() -> None:
     assert before.backup.id == first
 
 
+def test_an_earlier_backup_whose_map_is_damaged_is_left_out() -> None:
+    scene = Scene()
+    with scene.open() as repository:
+        back_up(repository, MemoryVolume(chunks(1)), base=None)
+        [key] = scene.listed("map/")
+        second = back_up(repository, MemoryVolume(chunks(2)), base=None)
+        scene.driver.delete([key])
+        picture, before = depict(repository, second.id)
+    assert picture.backup.id == second.id
+    assert before is None
+
+
 def test_a_stop_ends_the_drawing() -> None:
     scene, stop = Scene(), threading.Event()
     full_and_changed(scene, [5])

@@ -239,3 +239,16 @@ def test_a_read_under_way_is_finished_when_the_volume_is_closed(told: Opening) -
         volume.close()
         closed.set()
         assert reading.result(5) == b"xxxxx"
+
+
+def test_a_further_connection_that_is_told_another_size_is_an_error(told: Opening) -> None:
+    def script(peer: Peer) -> None:
+        peer.negotiate(SIZE_BYTES * min(peer.number, 2), flags=MULTI_CONN)
+        while True:
+            request = peer.request()
+            threading.Event().wait(0.2)
+            peer.data(request, bytes(request.length))
+
+    volume = told(script, connection_count_max=3)
+    with pytest.raises(SourceError, match="no point in time"):
+        read_at_once(volume, 3)
