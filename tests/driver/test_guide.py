@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from itertools import accumulate
@@ -41,12 +42,13 @@ def read_blocks() -> Iterator[re.Match[str]]:
 
 
 def replace_function(code: str, block: re.Match[str]) -> str:
-    """Return the code with the function that a block replaces replaced."""
+    """Return the code with the function that a block replaces replaced, as deep as it was."""
     nodes = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.FunctionDef)]
     (found,) = (node for node in nodes if node.name == block["name"])
     first = min([found.lineno, *(node.lineno for node in found.decorator_list)])
     lines = code.splitlines(keepends=True)
-    return "".join([*lines[: first - 1], block["text"], *lines[found.end_lineno :]])
+    text = textwrap.indent(block["text"], " " * found.col_offset)
+    return "".join([*lines[: first - 1], text, *lines[found.end_lineno :]])
 
 
 def read_steps() -> list[str]:

@@ -293,8 +293,9 @@ def days_of_churn(share: float) -> tuple[Scene, Backup]:
     scene, chance = Scene(), random.Random(5)
     cells = {cell: cell for cell in range(FAN_OUT)}
     tuning = replace(INLINE, pack_size_bytes=4 * MIB)
+    volume = volume_with(cells, LEAF_LENGTH)
     with scene.open() as repository:
-        done = backup(volume_with(cells, LEAF_LENGTH), repository, tuning=tuning)
+        done = backup(volume, repository, tuning=tuning)
         for day in range(1, 40):
             start = chance.randrange(FAN_OUT - 8)
             touched = [start + step for step in range(0, 8, 3)]
