@@ -8,8 +8,10 @@ from typing import Concatenate, ParamSpec
 
 import click
 
+from backupcore.chunk.frame import check_level
 from backupcore.cli.talk import Talk
 from backupcore.config import AUTO, Level
+from backupcore.errors import Refused
 from backupcore.units import parse_bytes
 
 __all__ = [
@@ -24,7 +26,6 @@ __all__ = [
 ]
 
 P = ParamSpec("P")
-LEVEL_MAX = 22
 
 
 def size(text: str) -> int:
@@ -52,12 +53,13 @@ def label(text: str) -> tuple[str, str]:
 
 
 def level(text: str) -> Level:
-    """Return a zstd level from 1 to 22, or `auto`."""
+    """Return a zstd level, or `auto`."""
     if text == AUTO:
         return AUTO
-    if not text.isdecimal() or not 1 <= int(text) <= LEVEL_MAX:
-        raise click.BadParameter(f"{text!r} is no level: write 1 to {LEVEL_MAX}, or {AUTO}")
-    return int(text)
+    try:
+        return check_level(int(text))
+    except (ValueError, Refused) as error:
+        raise click.BadParameter(f"{error}; or write {AUTO}") from error
 
 
 def _bytes(text: str) -> int:
