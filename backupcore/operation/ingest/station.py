@@ -276,7 +276,7 @@ class Storing:
             return rest, _NOTHING
         found = Slots(slots.serial[hit], slots.slot[hit])
         draft.refer(slab.cells[rest[hit]] % FAN_OUT, ids[rest[hit]], found)
-        return rest[~hit], np.unique(found.serial)
+        return rest[~hit], np.array(sorted(set(found.serial.tolist())), np.int64)
 
     def _store_anew(
         self, draft: LeafDraft, slab: Slab, ids: Ids, rest: Positions
