@@ -28,6 +28,7 @@ from backupcore.model import Backup, BackupId, Grid, Hint, Progress, Sums
 from backupcore.operation.backup import BackupRequest, backup
 from backupcore.operation.delete import delete
 from backupcore.operation.info import RepositoryInfo, describe
+from backupcore.operation.picture import Picture, depict
 from backupcore.operation.restore import (
     Comparison,
     Restored,
@@ -66,6 +67,7 @@ __all__ = [
     "MemoryVolume",
     "NotFound",
     "ObjectInfo",
+    "Picture",
     "Progress",
     "Refused",
     "Repository",
@@ -86,6 +88,7 @@ __all__ = [
     "compare",
     "create_repository",
     "delete",
+    "depict",
     "describe",
     "driver_schemes",
     "hookimpl",

@@ -74,7 +74,7 @@ static size_t choose(Hash **hash)
     return 4;
 }
 
-/* Hash inputs that lie `stride` bytes apart, `lanes` at a time; spare lanes repeat the last one. */
+/* Hash inputs of the same length, `lanes` at a time; spare lanes repeat the last one. */
 static void hash_all(const uint8_t *const *inputs, size_t count, uint32_t counter_mask,
                      size_t blocks, const uint32_t *key,
                      uint32_t first, uint32_t every, uint32_t last, Value *out)
