@@ -68,7 +68,8 @@ class Hint(StrEnum):
     """What became of a list of changed extents."""
 
     USED = "used"
-    REFUTED = "refuted"  # a sample of what it left out had changed, so everything was read
+    # a sample of what it left out had changed, or the base's map is damaged: everything was read
+    REFUTED = "refuted"
 
 
 @dataclass(frozen=True, slots=True)

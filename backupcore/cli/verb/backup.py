@@ -135,7 +135,7 @@ def _text(done: Backup) -> str:
     shown = ", ".join(f"{name} {format_bytes(value)}" for name, value in facts.items())
     kind = f"incremental to {done.base_id}" if done.base_id else "full"
     if done.hint is Hint.REFUTED:
-        kind += "; the changed extents left something out, so everything was read"
+        kind += "; the changed extents could not be relied on, so everything was read"
     return (
         f"backup {done.id} of {done.volume_id}\n"
         f"{shown} in {format_duration(sums.duration_s)}, {kind}"

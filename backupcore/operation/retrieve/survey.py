@@ -61,8 +61,7 @@ class Survey:
             if not hit.any():
                 continue
             for child in range(FAN_OUT):
-                chosen = node.child_packs[node.starts[child] : node.starts[child + 1]]
-                if hit[chosen].any():
+                if hit[node.packs_of(child)].any():
                     leaf = self._open_leaf(node.first_cell // FAN_OUT + child)
                     yield from (leaf_of_packs(leaf, packs),) if leaf else ()
 

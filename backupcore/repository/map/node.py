@@ -77,9 +77,9 @@ class Node:
             chunk_size_bytes, level, first_cell, null_rows(), pack_refs([]), none, starts, none
         )
 
-    def packs_of(self, child: int) -> PackRefs:
-        """Return V36[n]: the data packs that a leaf of this node refers to."""
-        return self.packs[self.child_packs[self.starts[child] : self.starts[child + 1]]]
+    def packs_of(self, child: int) -> npt.NDArray[np.int64]:
+        """Return int64[n]: positions in `packs` of those that a leaf of this node refers to."""
+        return self.child_packs[self.starts[child] : self.starts[child + 1]]
 
     def encode(self) -> bytes:
         """Return its plain bytes."""

@@ -122,7 +122,7 @@ def test_rows_and_lowest_nodes_count_what_is_below_them(steps: list[Step]) -> No
             children[cell // FAN_OUT % FAN_OUT].add(stored.pack)
         assert dict(zip(node.packs.tolist(), node.live.tolist(), strict=True)) == live
         for child in range(FAN_OUT):
-            assert set(node.packs_of(child).tolist()) == children[child]
+            assert set(node.packs[node.packs_of(child)].tolist()) == children[child]
 
 
 def grown(forest: Forest, cells: list[int], cell_count: int) -> Tree:
