@@ -27,6 +27,7 @@ def schemes(group: str) -> dict[str, str]:
 def load_plugin(group: str, scheme: str, specification: ModuleType) -> pluggy.HookRelay:
     """Import the one plugin that serves a scheme and return its hooks.
 
+    A plugin named `a` serves every scheme `a+b` that no other plugin is named after.
     specification: the module that declares the group's hooks.
     Raises: UnknownScheme when no installed distribution serves the scheme, when what it needs is
     not installed, or when its hook does not fit the specification.
@@ -35,6 +36,9 @@ def load_plugin(group: str, scheme: str, specification: ModuleType) -> pluggy.Ho
     manager.add_hookspecs(specification)
     try:
         found = manager.load_setuptools_entrypoints(group, name=scheme)
+        if not found and "+" in scheme:
+            family = scheme.partition("+")[0]
+            found = manager.load_setuptools_entrypoints(group, name=family)
     except (ImportError, pluggy.PluginValidationError) as error:
         raise UnknownScheme(f"plugin for {scheme}: cannot be loaded: {error}") from error
     if not found:

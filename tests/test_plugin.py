@@ -74,3 +74,16 @@ def test_plugin_whose_hook_does_not_fit_is_refused(install: Install) -> None:
     )
     with pytest.raises(UnknownScheme, match="no_such_argument"):
         load_plugin(GROUP, "zz", backupcore.volume)
+
+
+def test_a_family_of_schemes_is_served_by_the_plugin_of_its_name(install: Install) -> None:
+    module = install("zz", "")
+    load_plugin(GROUP, "zz+one", backupcore.volume)
+    assert module in sys.modules
+
+
+def test_a_plugin_of_the_whole_name_goes_before_that_of_the_family(install: Install) -> None:
+    install("zz", "raise ImportError('must not be imported')")
+    module = install("zz+one", "")
+    load_plugin(GROUP, "zz+one", backupcore.volume)
+    assert module in sys.modules

@@ -20,6 +20,7 @@ class Ours(Tool):
     install = "pip install 'backupcore[cli]'"
     settings: ClassVar[Settings] = {
         "level 1": ("--level=1",),
+        "level -5": ("--level=-5",),
         "level 3": ("--level=3",),
         "level 1 domain": ("--level=1", "--dedup=domain"),
     }

@@ -8,7 +8,7 @@ from backupcore.errors import Refused, VolumeMissing
 from backupcore.url import Url
 from backupcore.volume import open_volume
 from backupcore.volume.nbd.address import Address, parse_address
-from tests.servers.nbd_server import free_port
+from tests.servers.process import free_port
 
 
 def parsed(text: str) -> Address:

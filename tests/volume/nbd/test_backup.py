@@ -12,7 +12,8 @@ import pytest
 from click.testing import CliRunner
 
 from backupcore.cli.tree import commands
-from tests.servers.nbd_server import nbdkit, need, qemu_img, qemu_nbd, unix_url, write_qcow2
+from tests.servers.nbd_server import nbdkit, qemu_img, qemu_nbd, unix_url, write_qcow2
+from tests.servers.process import need
 
 MIB = 1 << 20
 pytestmark = need("qemu-nbd", "qemu-img", "qemu-io", "nbdkit")

@@ -10,7 +10,8 @@ from backupcore.volume import open_volume
 from backupcore.volume.hint import ChangedExtents
 from tests.servers import nbd_fake as fake
 from tests.servers.nbd_fake import SIZE_BYTES, Peer, Request
-from tests.servers.nbd_server import Server, need, qemu_img, qemu_nbd, unix_url, write_qcow2
+from tests.servers.nbd_server import qemu_img, qemu_nbd, unix_url, write_qcow2
+from tests.servers.process import Server, need
 from tests.volume.nbd.conftest import Opening
 
 MIB = 1 << 20

@@ -14,7 +14,8 @@ from backupcore.volume import Access, Volume, open_volume
 from backupcore.volume.nbd import NbdVolume
 from backupcore.volume.nbd.address import Address
 from tests.servers.nbd_fake import QuickClock
-from tests.servers.nbd_server import free_port, nbdkit, need, qemu_img, qemu_nbd, unix_url
+from tests.servers.nbd_server import nbdkit, qemu_img, qemu_nbd, unix_url
+from tests.servers.process import free_port, need
 
 DATA = os.urandom(65536) + bytes(200_000) + os.urandom(123_457)
 ALIGNED = DATA[: 93 * 4096] + bytes(45 * 4096) + b"end!" * 1024
