@@ -35,6 +35,7 @@ from backupcore.repository.index import DomainIndex, Source
 from backupcore.repository.key import CONFIG, RegisterName, domain_key, volume_tag
 from backupcore.repository.manifest import Manifest
 from backupcore.repository.map import TreeReader
+from backupcore.repository.reading import get_opened
 from backupcore.repository.register import History, Registers
 from backupcore.repository.session import Session, find_leases, find_undecided
 from backupcore.runtime import Runtime, StopFlag
@@ -74,7 +75,7 @@ class Repository(Closing):
         if wanted not in self._domains:
             key = domain_key(wanted)
             try:
-                self._domains[wanted] = Domain.open(self.driver.get(key), key)
+                self._domains[wanted] = get_opened(self.driver, key, partial(Domain.open, key=key))
             except ObjectMissing as error:
                 raise ManifestDamaged(f"{key} is missing: restore it from a replica") from error
         return self._domains[wanted]
@@ -330,7 +331,7 @@ def open_repository(
     opened = open_driver(url, read_only=read_only)
     driver: Driver = Retrying(layers(opened) if layers else opened, runtime=runtime, stop=stop)
     try:
-        config = Config.open(driver.get(CONFIG))
+        config = get_opened(driver, CONFIG, Config.open)
     except ObjectMissing as error:
         driver.close()
         raise RepositoryMissing(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from backupcore.driver import Driver, Role
@@ -16,6 +17,7 @@ from backupcore.model import BackupId
 from backupcore.repository.cache import Cache
 from backupcore.repository.key import RegisterName
 from backupcore.repository.manifest import Decision, Manifest, Register, State, seal_register
+from backupcore.repository.reading import get_opened
 from backupcore.runtime import Runtime
 
 __all__ = ["History", "Registers"]
@@ -96,7 +98,7 @@ class Registers:
     def read(self, name: RegisterName) -> Register | None:
         """Return a register, None while it is undecided. Raises: ManifestDamaged, Unsupported."""
         try:
-            return Register.open(self._driver.get(name.key), name)
+            return get_opened(self._driver, name.key, partial(Register.open, name=name))
         except ObjectMissing:
             return None
 
@@ -143,11 +145,14 @@ class Registers:
                 return Register.open(kept, name)
             except ManifestDamaged:
                 pass  # the cache is a hint; the store decides
+
+        def opened(data: bytes) -> tuple[bytes, Register]:
+            return data, Register.open(data, name)
+
         try:
-            data = self._driver.get(name.key)
+            data, register = get_opened(self._driver, name.key, opened)
         except ObjectMissing as error:
             raise ManifestDamaged(f"{name.key} is listed and missing: list again") from error
-        register = Register.open(data, name)
         if self._cache:
             self._cache.put_register(name.key, data)
         return register

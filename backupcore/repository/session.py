@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from backupcore.driver import Driver, Role
@@ -30,6 +31,7 @@ from backupcore.model import PackId
 from backupcore.repository.control import NOBODY, Lease, SessionKind, Tomb
 from backupcore.repository.key import LeaseName, RegisterName, TombName
 from backupcore.repository.manifest import Register, State
+from backupcore.repository.reading import get_opened
 from backupcore.repository.register import Registers
 from backupcore.runtime import Clock, Process, Runtime
 
@@ -249,7 +251,7 @@ def read_tombs(driver: Driver, clock: Clock) -> frozenset[PackId]:
     for _ in range(_LISTINGS_MAX):
         names = [info.key for info in driver.list("tombs/") if TombName.parse(info.key)]
         try:
-            tombs = [Tomb.open(driver.get(key), key) for key in names]
+            tombs = [get_opened(driver, key, partial(Tomb.open, key=key)) for key in names]
         except ObjectMissing:
             clock.sleep(_PAUSE_S)
             continue
@@ -298,7 +300,7 @@ def find_leases(driver: Driver) -> Iterator[Lease]:
             newest[name.session_id] = max(known, name, key=lambda either: either.counter)
     for name in newest.values():
         try:
-            yield Lease.open(driver.get(name.key), name.key)
+            yield get_opened(driver, name.key, partial(Lease.open, key=name.key))
         except ObjectMissing:
             continue  # renewed meanwhile: somebody works at it
         except (Damaged, Unsupported) as error:
