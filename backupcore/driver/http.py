@@ -6,10 +6,18 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import NamedTuple
 
 from backupcore.errors import AccessDenied, StoreError, StoreFull, Unavailable
+from backupcore.runtime import SystemClock
 
-__all__ = ["check_content_range", "range_header", "retry_after_s", "status_error"]
+__all__ = [
+    "ServedRange",
+    "check_content_range",
+    "range_header",
+    "retry_after_s",
+    "status_error",
+]
 
 _LATER = frozenset({408, 409, 425, 429, 498, 500, 502, 503, 504})
 _DENIED = frozenset({401, 403, 407})
@@ -43,7 +51,7 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
     until = _date(asked)
     if until is None:
         return None
-    now = _date(headers.get("date", "")) or datetime.now(UTC)
+    now = _date(headers.get("date", "")) or SystemClock().now()
     return max(0.0, (until - now).total_seconds())
 
 
@@ -60,8 +68,17 @@ def range_header(offset: int, length: int | None) -> str:
     return f"bytes={offset}-{'' if length is None else offset + length - 1}"
 
 
-def check_content_range(given: str | None, offset: int, length: int | None, what: str) -> None:
-    """Check that the range served is the one asked for, or ends with the object.
+class ServedRange(NamedTuple):
+    """How many bytes an answer holds, and whether they are the whole object."""
+
+    size_bytes: int
+    is_whole: bool
+
+
+def check_content_range(
+    given: str | None, offset: int, length: int | None, what: str
+) -> ServedRange:
+    """Return what is served when it is the range asked for, or ends with the object.
 
     given: the answer's `Content-Range`. Raises: Unavailable when it is another or none.
     """
@@ -71,6 +88,6 @@ def check_content_range(given: str | None, offset: int, length: int | None, what
         is_at_end = found[3] != "*" and last == int(found[3]) - 1
         ends_right = is_at_end if length is None else last == offset + length - 1 or is_at_end
         if first == offset and ends_right and (length is None or last < offset + length):
-            return
+            return ServedRange(last - first + 1, first == 0 and is_at_end)
     asked = range_header(offset, length)
     raise Unavailable(f"{what}: asked for {asked}, served {given or 'something else'}")

@@ -15,6 +15,7 @@ __all__ = ["Body", "Watchdog"]
 
 RATE_BYTES_S_MIN = 1024
 WINDOW_S = 60.0
+PIECE_BYTES_MAX = 256 << 10
 
 
 class Body(io.RawIOBase):
@@ -109,3 +110,19 @@ class Watchdog:
                 f"{now - self._started:.0f} s: try again later"
             )
         self._started, self._size_bytes = now, 0
+
+    def fill(self, view: memoryview, read: Callable[[int], bytes]) -> None:
+        """Read until a view is full; raises Unavailable when nothing more comes, or too slowly.
+
+        read: returns at most that many bytes as soon as there are some.
+        """
+        filled = 0
+        while filled < len(view):
+            piece = read(min(PIECE_BYTES_MAX, len(view) - filled))
+            if not piece:
+                raise Unavailable(
+                    f"{self._what}: {filled} of {len(view)} bytes came: try again later"
+                )
+            view[filled : filled + len(piece)] = piece
+            filled += len(piece)
+            self.moved(len(piece))
