@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from backupcore.driver import (
     Buffer,
@@ -30,10 +30,12 @@ from backupcore.driver import (
 )
 from backupcore.errors import ObjectMissing, Refused, Unavailable
 from backupcore_posix.bypass import Bypass
+from backupcore_posix.root import Root
 from backupcore_posix.temporary import Temporary, write_all
 from backupcore_posix.translation import translated
 from backupcore_posix.tree import (
     Tree,
+    has_vanished,
     info_of,
     open_object,
     remove_object,
@@ -54,8 +56,9 @@ class PosixDriver(Driver):
 
     capabilities = Capabilities(conditional_put=True)
 
-    def __init__(self, root: str) -> None:
-        self._tree = Tree(os.path.abspath(root))
+    def __init__(self, root: str | Root) -> None:
+        self._root = Root(os.path.abspath(root)) if isinstance(root, str) else root
+        self._tree = Tree(self._root)
         self._bypass = Bypass()
 
     def put(
@@ -68,11 +71,11 @@ class PosixDriver(Driver):
     ) -> None:
         """Write a temporary file and publish it under the key."""
         check_key(key)
-        with translated(self._path(key)):
+        with self._translated(key):
             self._tree.prepare()
             with self._tree.drafts() as drafts, Temporary(drafts) as temporary:
                 is_cold = role is Role.DATA and sum(map(_length, parts)) >= COLD_BYTES_MIN
-                temporary.write(parts, self._bypass.write if is_cold else write_all)
+                temporary.write(parts, self._write_cold if is_cold else write_all)
                 self._publish(temporary, key, if_absent=if_absent)
 
     def get(self, key: str, offset: int = 0, length: int | None = None) -> bytes:
@@ -108,7 +111,7 @@ class PosixDriver(Driver):
         """Walk the directories that the prefix can match."""
         check_prefix(prefix)
         parent, slash, beginning = prefix.rpartition("/")
-        with translated(self._path(prefix)):
+        with self._translated(prefix):
             try:
                 with self._tree.directory(parent) as here:
                     yield from walk(here, parent + slash, beginning)
@@ -120,7 +123,7 @@ class PosixDriver(Driver):
         parents: set[str] = set()
         for key in keys:
             parent, _, name = check_key(key).rpartition("/")
-            with translated(self._path(key)):
+            with self._translated(key):
                 try:
                     with self._tree.directory(parent) as here:
                         is_removed = remove_object(here, name)
@@ -129,13 +132,13 @@ class PosixDriver(Driver):
             if is_removed:
                 parents.add(parent)
         for parent in sorted(parents, reverse=True):
-            with translated(self._path(parent)):
+            with self._translated(parent):
                 self._tree.settle(parent)
 
     def create_root(self) -> None:
         """Make the root directory and what is missing above it."""
-        with translated(self._tree.path):
-            os.makedirs(self._tree.path, mode=0o700, exist_ok=True)
+        with self._translated(""):
+            os.makedirs(self._root.path, mode=0o700, exist_ok=True)
 
     def close(self) -> None:
         """Let go of the root directory."""
@@ -143,27 +146,40 @@ class PosixDriver(Driver):
         self._bypass.close()
 
     def _path(self, key: str) -> str:
-        return os.path.join(self._tree.path, key)
+        return os.path.join(self._root.path, key)
+
+    def _translated(self, key: str) -> AbstractContextManager[None]:
+        return translated(self._path(key))
+
+    def _write_cold(self, descriptor: int, parts: Sequence[Buffer]) -> None:
+        """Write what nobody will read soon."""
+        self._bypass.write(descriptor, parts)
 
     def _publish(self, temporary: Temporary, key: str, *, if_absent: bool) -> None:
         """Give the temporary file its name and make that durable."""
         parent, _, name = key.rpartition("/")
-        for _ in range(PUBLISH_ATTEMPTS):
+        for attempt in range(1, PUBLISH_ATTEMPTS + 1):
             try:
                 with self._tree.directory(parent, create=True) as here:
                     temporary.publish(here, name, if_absent=if_absent)
-            except FileNotFoundError:
+            except OSError as error:
+                if not has_vanished(error):
+                    raise
+                if attempt == PUBLISH_ATTEMPTS:
+                    raise Unavailable(
+                        f"{self._path(key)}: {error.strerror}: its directory or the temporary "
+                        "file keeps vanishing: try again later"
+                    ) from error
                 continue  # a delete elsewhere removed the directory while it was empty
             self._tree.make_durable(parent)
             return
-        raise Unavailable(f"{self._path(key)}: its directory or the temporary file keeps vanishing")
 
     @contextmanager
     def _reading(self, key: str, offset: int = 0) -> Iterator[tuple[int, int]]:
         """Open an object and check the offset; yields its descriptor and its size."""
         parent, _, name = check_key(key).rpartition("/")
         path = self._path(key)
-        with translated(path):
+        with self._translated(key):
             try:
                 with self._tree.directory(parent) as here:
                     descriptor = open_object(here, name)

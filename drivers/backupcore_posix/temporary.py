@@ -1,7 +1,8 @@
 """A file being written: invisible until published, gone when anything fails, durable before.
 
 Each writer holds a lock on its temporary file, so whoever can take the lock knows that the writer
-is dead. Source: link(2) and open(2), Linux manual pages, on exclusive creation over NFS.
+is dead. Sources: link(2) and open(2), Linux manual pages, on exclusive creation over NFS; nfs(5)
+on what is asked of the server when a file is opened or closed.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ WriteAll: TypeAlias = Callable[[int, Sequence[Buffer]], None]
 
 PARTS_MAX = os.sysconf("SC_IOV_MAX")  # what one writev takes
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_LOOK = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class Temporary:
@@ -32,12 +34,15 @@ class Temporary:
     def __init__(self, directory: int) -> None:
         self._directory = directory
         self._name, self._descriptor = _create(directory)
+        self._is_renamed = False
 
     def write(self, parts: Sequence[Buffer], write_all: WriteAll) -> None:
         """Write the parts one after the other and make them durable."""
         write_all(self._descriptor, parts)
         # never repeated here: after a failure the kernel may have dropped the pages as clean
         os.fsync(self._descriptor)
+        # a file system may tell of a full store on closing only: heard before there is a name
+        os.close(os.dup(self._descriptor))
 
     def publish(self, directory: int, name: str, *, if_absent: bool) -> None:
         """Give the file its final name in one step. Raises: ObjectExists (if_absent only)."""
@@ -45,6 +50,7 @@ class Temporary:
             self._link(directory, name)
         else:
             os.rename(self._name, name, src_dir_fd=self._directory, dst_dir_fd=directory)
+            self._is_renamed = True
 
     def _link(self, directory: int, name: str) -> None:
         try:
@@ -57,11 +63,22 @@ class Temporary:
             )
         except OSError as error:
             # over NFS the reply to a link that was made can be lost, and its repetition refused
-            if os.fstat(self._descriptor).st_nlink == 2:
+            if self._is_linked():
                 return
             if isinstance(error, FileExistsError):
                 raise ObjectExists(f"{name}: exists") from error
             raise
+
+    def _is_linked(self) -> bool:
+        """Return whether the file has a second name, as the file system says now.
+
+        It is opened for that: over NFS the descriptor that is held may tell what was before.
+        """
+        descriptor = os.open(self._name, _LOOK, dir_fd=self._directory)
+        try:
+            return os.fstat(descriptor).st_nlink == 2
+        finally:
+            os.close(descriptor)
 
     def __enter__(self) -> Self:
         return self
@@ -72,7 +89,7 @@ class Temporary:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        _discard(self._directory, self._name, self._descriptor)
+        _discard(self._directory, None if self._is_renamed else self._name, self._descriptor)
 
 
 def sweep(directory: int) -> None:
@@ -122,7 +139,10 @@ def _create(directory: int) -> tuple[str, int]:
         os.close(descriptor)  # a sweeper was faster than the lock
 
 
-def _discard(directory: int, name: str, descriptor: int) -> None:
-    with contextlib.suppress(OSError):  # a leftover is harmless, the next driver removes it
-        os.unlink(name, dir_fd=directory)
-    os.close(descriptor)
+def _discard(directory: int, name: str | None, descriptor: int) -> None:
+    # closed before the name goes: NFS renames what is still open instead of removing it
+    with contextlib.suppress(OSError):
+        os.close(descriptor)
+    if name is not None:
+        with contextlib.suppress(OSError):  # a leftover is harmless, the next driver removes it
+            os.unlink(name, dir_fd=directory)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import TypeAlias
 
 from backupcore.errors import AccessDenied, StoreError, StoreFull, Unavailable
 
-__all__ = ["translated"]
+__all__ = ["MEANING", "Meaning", "translated"]
 
-_MEANING: dict[int, tuple[type[StoreError], str]] = {
+Meaning: TypeAlias = Mapping[int, tuple[type[StoreError], str]]
+
+MEANING: Meaning = {
     **dict.fromkeys(
         (errno.ENOSPC, errno.EDQUOT, errno.EFBIG), (StoreFull, "free some space or raise the limit")
     ),
@@ -43,11 +46,14 @@ _MEANING: dict[int, tuple[type[StoreError], str]] = {
 
 
 @contextmanager
-def translated(path: str) -> Iterator[None]:
-    """Turn an OSError into the StoreError it means, naming the path."""
+def translated(path: str, meaning: Meaning = MEANING) -> Iterator[None]:
+    """Turn an OSError into the StoreError it means, naming the path.
+
+    meaning: kind of error and advice of each error number; any other is a plain StoreError.
+    """
     try:
         yield
     except OSError as error:
         fact = f"{path}: {error.strerror or error}"
-        kind, advice = _MEANING.get(error.errno or 0, (StoreError, ""))
+        kind, advice = meaning.get(error.errno or 0, (StoreError, ""))
         raise kind(f"{fact}: {advice}" if advice else fact) from error

@@ -16,13 +16,12 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 
 from backupcore.driver import ObjectInfo, is_key
-from backupcore.errors import AccessDenied, StoreError
-from backupcore_posix.temporary import sweep
+from backupcore.errors import AccessDenied
+from backupcore_posix.root import DIRECTORY, Root, synchronize
 
-__all__ = ["Tree", "info_of", "open_object", "remove_object", "walk"]
+__all__ = ["Tree", "has_vanished", "info_of", "open_object", "remove_object", "walk"]
 
 TEMPORARY = ".temporary"
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 # O_NONBLOCK: a planted pipe must not hang the reader; it changes nothing for files
 _OBJECT = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -30,8 +29,8 @@ _OBJECT = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 class Tree:
     """A root directory; its descriptor is held from first use on."""
 
-    def __init__(self, path: str) -> None:
-        self.path = path
+    def __init__(self, root: Root) -> None:
+        self._root = root
         self._lock = threading.Lock()
         self._descriptor: int | None = None
         self._finalizer: weakref.finalize[[int], Tree] | None = None
@@ -42,11 +41,15 @@ class Tree:
         with self._lock:
             if self._is_prepared:
                 return
-            self._anchor()
+            try:
+                self._open_root()
+            except FileNotFoundError:
+                self._root.create()
+            self._root.settle(self._open_root())
             with self._open_directory("", create=False) as here:
                 drafts = _enter(here, TEMPORARY, create=True)
                 try:
-                    sweep(drafts)
+                    self._root.sweep(drafts)
                 finally:
                     os.close(drafts)
             self._is_prepared = True
@@ -80,10 +83,8 @@ class Tree:
         directory, which keeps it from being removed; when it is gone nothing is to be kept.
         """
         names = path.split("/") if path else []
-        with suppress(FileNotFoundError):
-            for depth in range(len(names), -1, -1):
-                with self.directory("/".join(names[:depth])) as here:
-                    synchronize(here)
+        for depth in range(len(names), -1, -1):
+            self._synchronize("/".join(names[:depth]))
 
     def settle(self, path: str) -> None:
         """Remove a directory and its parents as far as they are empty, durably."""
@@ -93,15 +94,13 @@ class Tree:
                 with self.directory("/".join(names[:-1])) as here:
                     if names:
                         os.rmdir(names[-1], dir_fd=here)
-            except FileNotFoundError:
-                pass
-            except OSError:
-                break  # not empty, or not ours to remove: an empty directory harms nobody
+            except OSError as error:
+                if not has_vanished(error):
+                    break  # not empty, or not ours to remove: an empty directory harms nobody
             if not names:
                 break
             names.pop()
-        with suppress(FileNotFoundError), self.directory("/".join(names)) as here:
-            synchronize(here)
+        self._synchronize("/".join(names))
 
     def close(self) -> None:
         """Let go of the root."""
@@ -110,41 +109,24 @@ class Tree:
                 self._finalizer()
             self._descriptor = self._finalizer = None
 
-    def _anchor(self) -> None:
-        """Open the root, made when it is missing, and make its own name durable."""
+    def _synchronize(self, path: str) -> None:
+        """Make the names in a directory durable; in one that is gone there are none."""
         try:
-            self._open_root()
-        except FileNotFoundError:
-            self._create_root()
-        with suppress(PermissionError):  # somebody else's directory holds the root's name
-            parent = os.open(os.path.dirname(self.path), _DIRECTORY)
-            try:
-                synchronize(parent)
-            finally:
-                os.close(parent)
-
-    def _create_root(self) -> None:
-        try:
-            os.mkdir(self.path, 0o700)
-        except FileExistsError:  # somebody was faster
-            self._open_root()
-        except FileNotFoundError as error:
-            raise StoreError(
-                f"{self.path}: its parent directory is missing: mount it or create it"
-            ) from error
-        else:
-            os.fchmod(self._open_root(), 0o700)
+            with self.directory(path) as here:
+                synchronize(here)
+        except OSError as error:
+            if not has_vanished(error):
+                raise
 
     def _open_root(self) -> int:
         if self._descriptor is None:
-            self._descriptor = os.open(self.path, _DIRECTORY)
+            self._descriptor = self._root.open()
             self._finalizer = weakref.finalize(self, os.close, self._descriptor)
         return self._descriptor
 
     @contextmanager
     def _open_directory(self, path: str, *, create: bool) -> Iterator[int]:
-        # a description of its own, for reading directories moves its position
-        here = os.open(".", _DIRECTORY, dir_fd=self._descriptor)
+        here = self._enter_root()
         try:
             for name in path.split("/") if path else ():
                 there = _enter(here, name, create=create)
@@ -154,15 +136,26 @@ class Tree:
         finally:
             os.close(here)
 
+    def _enter_root(self) -> int:
+        """Return a description of its own: reading a directory moves its position."""
+        held = self._open_root()
+        try:
+            return os.open(".", DIRECTORY, dir_fd=held)
+        except OSError as error:
+            if error.errno != errno.ESTALE:
+                raise
+            fresh = self._root.reopen(error)
+        try:
+            # in one step: other threads go on using the number, which must not be free meanwhile
+            os.dup2(fresh, held, inheritable=False)
+        finally:
+            os.close(fresh)
+        return os.open(".", DIRECTORY, dir_fd=held)
 
-def synchronize(directory: int) -> None:
-    """Make the names in a directory durable."""
-    try:
-        os.fsync(directory)
-    except OSError as error:
-        # some file systems have nothing to sync in a directory and say so
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
-            raise
+
+def has_vanished(error: OSError) -> bool:
+    """Return whether a directory was removed while it was used; over NFS it is stale then."""
+    return error.errno in (errno.ENOENT, errno.ESTALE)
 
 
 def open_object(here: int, name: str) -> int:
@@ -226,7 +219,7 @@ def info_of(key: str, status: os.stat_result) -> ObjectInfo:
 def _enter(here: int, name: str, *, create: bool) -> int:
     """Open a directory in a directory, made when it is missing and that is asked for."""
     try:
-        return os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=here)
+        return os.open(name, DIRECTORY | os.O_NOFOLLOW, dir_fd=here)
     except FileNotFoundError:
         if not create:
             raise
@@ -236,7 +229,7 @@ def _enter(here: int, name: str, *, create: bool) -> int:
         raise
     with suppress(FileExistsError):  # somebody was faster
         os.mkdir(name, 0o700, dir_fd=here)
-    there = os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=here)
+    there = os.open(name, DIRECTORY | os.O_NOFOLLOW, dir_fd=here)
     os.fchmod(there, 0o700)
     return there
 
