@@ -22,6 +22,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from backupcore.driver import Driver, check_prefix
+from backupcore.driver.pace import Retrying, RetryPolicy
 from backupcore.runtime import SystemClock
 from backupcore.testing import promise_object, promise_store
 from backupcore.testing.bench import Bench, Promise, promises_of
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["PROMISES", "DriverConformance", "Outcome", "PromiseResult", "run_promises"]
 
 LIST_COUNT = 10_000
+PATIENCE_S = 20.0
 PROMISES = (*promises_of(promise_object), *promises_of(promise_store))
 
 
@@ -79,7 +81,7 @@ def _try_promise(
     promise: Promise, open_driver: Callable[[], Driver], place: str, list_count: int
 ) -> tuple[Outcome, str]:
     try:
-        with open_driver() as driver, open_driver() as second:
+        with _patient(open_driver) as driver, _patient(open_driver) as second:
             bench = Bench(driver, second, f"{place}{promise.name}/", list_count)
             unclaimed = promise.unclaimed(bench)
             if unclaimed:
@@ -88,6 +90,11 @@ def _try_promise(
     except Exception as error:  # noqa: BLE001 - a promise breaks in any way a plugin can fail
         return Outcome.BROKEN, f"{type(error).__name__}: {error}"
     return Outcome.KEPT, ""
+
+
+def _patient(open_driver: Callable[[], Driver]) -> Driver:
+    """Open a connection that asks again for a while: being away for a moment breaks no promise."""
+    return Retrying(open_driver(), policy=RetryPolicy(deadline_s=PATIENCE_S))
 
 
 def _place(prefix: str) -> str:

@@ -17,6 +17,8 @@ from backupcore.driver.registry import DEFAULT_SCHEME, scheme_capabilities
 from backupcore.errors import UnknownScheme
 from backupcore.plugin import schemes
 from backupcore.testing.driver import LIST_COUNT, PROMISES, Outcome, PromiseResult, run_promises
+from backupcore.testing.timing import CallTiming, Timed, Timings
+from backupcore.units import format_bytes
 from backupcore.url import Url
 from backupcore.volume import GROUP as VOLUME_GROUP
 
@@ -91,15 +93,16 @@ def driver_group() -> None:
 )
 @speaking
 def driver_test_command(talk: Talk, url: str, list_count: int) -> None:
-    """Try every promise of the driver contract on the store at URL.
+    """Try every promise of the driver contract on the store at URL, and time its calls.
 
     It works below a new random prefix and removes what it stored. The exit code is 5 when a
     promise is broken.
     """
     open_driver(url).close()  # a store that cannot be opened breaks no promise
     results: list[PromiseResult] = []
+    timings = Timings()
     with showing_progress(talk, "promises", counts=True) as progress:
-        for result in run_promises(lambda: open_driver(url), list_count=list_count):
+        for result in run_promises(lambda: Timed(open_driver(url), timings), list_count=list_count):
             results.append(result)
             if progress is not None:
                 progress(Progress(len(results), len(PROMISES)))
@@ -110,23 +113,57 @@ def driver_test_command(talk: Talk, url: str, list_count: int) -> None:
         "broken_count": outcomes.count(Outcome.BROKEN),
         "not_claimed_count": outcomes.count(Outcome.NOT_CLAIMED),
         "promises": [promise_document(result) for result in results],
+        "calls": [asdict(timing) for timing in timings.report()],
     }
-    talk.tell(document, "" if talk.is_json or talk.is_quiet else _results_text(results))
+    is_shown = not (talk.is_json or talk.is_quiet)
+    talk.tell(document, _results_text(results, timings.report()) if is_shown else "")
     if Outcome.BROKEN in outcomes:
         click.get_current_context().exit(ExitCode.STORE)
 
 
-def _results_text(results: list[PromiseResult]) -> str:
+def _results_text(results: list[PromiseResult], timings: list[CallTiming]) -> str:
+    counts = groupby(sorted(result.outcome.value for result in results))
+    summary = ", ".join(f"{len(list(found))} {outcome}" for outcome, found in counts)
+    broken = [
+        f"broken: {_words(result)}\n  what was seen: {result.detail}\n"
+        f"  why it matters: {result.why}"
+        for result in results
+        if result.outcome is Outcome.BROKEN
+    ]
+    return "\n\n".join([_promises_table(results), _timings_table(timings), *broken, summary])
+
+
+def _promises_table(results: list[PromiseResult]) -> str:
     rows = [
         (
-            result.name.replace("_", " "),
+            _words(result),
             result.outcome.value,
             f"{result.duration_s:.2f} s",
             result.detail or result.why,
         )
         for result in results
     ]
-    counts = groupby(sorted(result.outcome.value for result in results))
-    summary = ", ".join(f"{len(list(found))} {outcome}" for outcome, found in counts)
-    table = table_text(("PROMISE", "OUTCOME", "TOOK", "WHY"), rows, right="llr")
-    return f"{table}\n{summary}"
+    return table_text(("PROMISE", "OUTCOME", "TOOK", "WHY"), rows, right="llr")
+
+
+def _timings_table(timings: list[CallTiming]) -> str:
+    rows = [
+        (
+            timing.operation,
+            str(timing.call_count),
+            _milliseconds(timing.latency_median_s),
+            _milliseconds(timing.latency_max_s),
+            "" if timing.rate_bytes_s is None else f"{format_bytes(timing.rate_bytes_s)}/s",
+        )
+        for timing in timings
+    ]
+    headings = ("CALL", "COUNT", "LATENCY", "SLOWEST", "RATE")
+    return table_text(headings, rows, right="lrrrr")
+
+
+def _words(result: PromiseResult) -> str:
+    return result.name.replace("_", " ")
+
+
+def _milliseconds(duration_s: float | None) -> str:
+    return "" if duration_s is None else f"{duration_s * 1000:.2f} ms"
