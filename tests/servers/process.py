@@ -23,6 +23,15 @@ PACKAGES = {
     "qemu-img": "qemu-utils",
     "qemu-io": "qemu-utils",
     "nbdkit": "nbdkit",
+    "ganesha.nfsd": "nfs-ganesha nfs-ganesha-vfs",
+    "nfs-cat": "libnfs-utils",
+    "nfs-ls": "libnfs-utils",
+    "mount.nfs": "nfs-common",
+    "fusermount3": "fuse3",
+    "qemu-system-x86_64": "qemu-system-x86",
+    "busybox": "busybox-static",
+    "depmod": "kmod",
+    "cpio": "cpio",
 }
 
 
