@@ -1,0 +1,1 @@
+"""The floors above the engine: the catalog with very many rows."""
