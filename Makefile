@@ -20,7 +20,7 @@ demo: $(STAMP)  ## back a volume up, change it, restore it, and show what it cos
 	$(BIN)/python benchmarks/demo.py
 
 test: $(STAMP)  ## run the tests, except the long ones, with the coverage gate (JOBS=2)
-	$(BIN)/pytest -m 'not long' -n $(JOBS) --cov --cov-report=term:skip-covered
+	$(BIN)/pytest -m 'not long' -n $(JOBS) --dist loadgroup --cov --cov-report=term:skip-covered
 
 test-long: $(STAMP)  ## run the long tests: wider searches of the model, many more seeds
 	$(BIN)/pytest -m long
