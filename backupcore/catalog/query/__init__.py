@@ -1,0 +1,1 @@
+"""The questions the catalog asks its database and the changes it makes there."""
