@@ -14,6 +14,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -121,11 +122,22 @@ class _Inline(Executor):
         return future
 
 
+class _Pool(ThreadPoolExecutor):
+    """Threads that know for whom they work."""
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        context = copy_context()
+        return super().submit(lambda: context.run(fn, *args, **kwargs))
+
+
 def open_pool(thread_count: int, name: str) -> Executor:
-    """Return an executor with that many threads; with none, calls run in the caller, in order."""
+    """Return an executor with that many threads; with none, calls run in the caller, in order.
+
+    Context variables are those of who submits a call.
+    """
     if thread_count == 0:
         return _Inline()
-    return ThreadPoolExecutor(thread_count, thread_name_prefix=name)
+    return _Pool(thread_count, thread_name_prefix=name)
 
 
 def map_ordered(
