@@ -1,0 +1,1 @@
+"""The calls: each parses, asks the service once, and shows what came back."""
