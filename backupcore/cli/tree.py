@@ -22,7 +22,12 @@ from backupcore.cli.verb.init import init_command
 from backupcore.cli.verb.inspect import info_command, list_command, show_command
 from backupcore.cli.verb.picture import map_command
 from backupcore.cli.verb.plugin import driver_group, drivers_command
+from backupcore.cli.verb.record import record_group
 from backupcore.cli.verb.restore import restore_command
+from backupcore.cli.verb.service.catalog import catalog_group
+from backupcore.cli.verb.service.config import config_group
+from backupcore.cli.verb.service.serve import serve_command
+from backupcore.cli.verb.service.token import token_group
 from backupcore.cli.verb.verify import verify_command
 from backupcore.errors import BackupError, Stopped
 
@@ -107,6 +112,11 @@ for command in (
     restore_command,
     delete_command,
     verify_command,
+    serve_command,
+    config_group,
+    token_group,
+    catalog_group,
+    record_group,
     info_command,
     drivers_command,
     driver_group,

@@ -209,7 +209,8 @@ def test_drivers_names_what_is_installed(place: Place) -> None:
 def test_a_driver_that_keeps_its_promises_leaves_nothing_behind(place: Place) -> None:
     store = place.folder / "kit"
     found = place.json("driver", "test", str(store), "--list-count", "20")
-    assert set(found) | set(found["promises"][0]) == documented_fields("driver test")
+    fields = set(found) | set(found["promises"][0]) | set(found["calls"][0])
+    assert fields == documented_fields("driver test")
     assert found["broken_count"] == 0
     assert [path for path in store.rglob("*") if path.is_file()] == []
 
@@ -219,6 +220,25 @@ def test_a_driver_that_breaks_a_promise_ends_with_the_code_of_the_store(place: P
     result = place.run("driver", "test", "memory:", "--list-count", "20")
     assert result.exit_code == 5
     assert "broken" in result.stdout
+
+
+def test_a_broken_promise_is_shown_with_what_was_seen_and_why_it_matters(place: Place) -> None:
+    shown = place.run("driver", "test", "memory:", "--list-count", "20").stdout
+    [told] = re.findall(r"^broken: lists at once what .*\n(.*\n.*)\n", shown, re.MULTILINE)
+    seen, why = told.splitlines()
+    assert seen == "  what was seen: Broken: objects seen by the other: 0 instead of 1"
+    assert why.startswith("  why it matters: Prune looks for leases right after it wrote its tomb")
+
+
+def test_a_tested_driver_is_timed_call_by_call(place: Place) -> None:
+    words = ("driver", "test", "fsspec+memory://timed", "--list-count", "20")
+    found, shown = place.json(*words)["calls"], place.run(*words).stdout
+    assert [call["operation"] for call in found] == ["put", "get", "stat", "list", "delete"]
+    for call in found:
+        assert 0 < call["latency_median_s"] <= call["latency_max_s"]
+    rates = {call["operation"] for call in found if call["rate_bytes_s"]}
+    assert rates == {"put", "get"}
+    assert re.search(r"^put +\d+ +[\d.]+ ms +[\d.]+ ms +[\d.]+ [KMG]iB/s$", shown, re.MULTILINE)
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
