@@ -34,8 +34,10 @@ def backupcore_open_driver(url: Url, options: Mapping[str, str]) -> Driver:
 
 def open_store(url: Url, machine: Machine) -> NfsDriver:
     """Mount what the URL names, or find where it is mounted, and open it."""
-    chosen = url.take_options("mount", "options", "vers")
+    chosen = url.take_options("create_container", "mount", "options", "vers")
     address = Address.parse(url)
+    if chosen.pop("create_container", "no") != "no":
+        raise Refused(f"{address}: create_container: only the server can make what it exports")
     if "mount" in chosen:
         return _open_mounted(address, chosen, machine)
     words = mount_options(chosen.get("vers", VERSIONS[0]), chosen.get("options", ""), address.port)

@@ -141,6 +141,11 @@ def test_what_would_be_ignored_is_refused(machine: FakeMachine, query: str) -> N
         opened(f"{EXPORT_URL}?{query}", machine)
 
 
+def test_what_only_the_server_can_create_is_refused(folder: Path, machine: FakeMachine) -> None:
+    with pytest.raises(Refused, match="only the server"):
+        opened(f"{EXPORT_URL}?mount={folder}&create_container=yes", machine)
+
+
 def test_a_port_with_a_mount_of_ones_own_is_refused(folder: Path, machine: FakeMachine) -> None:
     with pytest.raises(Refused, match="port"):
         opened(f"nfs://server:2049/export/backups?mount={folder}", machine)
