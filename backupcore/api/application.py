@@ -47,11 +47,13 @@ def create_app(
     """Return the application. access: tells who a request is of."""
     app: falcon.App[falcon.Request, falcon.Response] = falcon.App()
     given = list(additions)
-    app.add_middleware(_Frame(service))
+    frame: Any = _Frame(service)
+    door: Any = _Door(access, service)
+    app.add_middleware(frame)
     for addition in given:
         for part in addition.middleware:
             app.add_middleware(part)
-    app.add_middleware(_Door(access))
+    app.add_middleware(door)
     app.req_options.strip_url_path_trailing_slash = True
     app.req_options.keep_blank_qs_values = True
     app.req_options.auto_parse_qs_csv = False
@@ -108,8 +110,9 @@ class _Frame:
 class _Door:
     """Lets nobody pass whom the access does not know, nor into another project than theirs."""
 
-    def __init__(self, access: Access) -> None:
+    def __init__(self, access: Access, service: Service) -> None:
         self._access = access
+        self._policy = service.policy
 
     def process_resource(
         self,
@@ -130,7 +133,8 @@ class _Door:
             raise falcon.HTTPBadRequest(description="Malformed request url")
         if not is_served or not _is_known(request) or _has_controls(params):
             raise falcon.HTTPNotFound
-        context.caller = identity.caller(context.request_id)
+        is_admin = self._policy.is_admin(identity.roles)
+        context.caller = identity.caller(context.request_id, is_admin=is_admin)
         context.place = Place(context.base_url, context.version, project)
 
 

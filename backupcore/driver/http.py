@@ -19,7 +19,8 @@ __all__ = [
     "status_error",
 ]
 
-_LATER = frozenset({408, 409, 425, 429, 498, 500, 502, 503, 504})
+_LATER = frozenset({408, 409, 425, 429, 498})
+_NEVER = frozenset({501, 505})  # of 5xx, which gateways have more of than the standard
 _DENIED = frozenset({401, 403, 407})
 _FULL = frozenset({413, 507})
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
@@ -31,7 +32,7 @@ def status_error(status: int, fact: str, headers: Mapping[str, str]) -> StoreErr
     fact: the object, the store and what it answered. headers: of the answer, names in lower case.
     Source: RFC 9110 §15, RFC 6585; 498 is Swift's rate limit, 507 its full disk, 413 its quota.
     """
-    if status in _LATER:
+    if status in _LATER or (status >= 500 and status not in _NEVER | _FULL):
         return Unavailable(f"{fact}: try again later", retry_after_s=retry_after_s(headers))
     if status in _DENIED:
         return AccessDenied(f"{fact}: check the credentials and what they may do")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from oslo_config import cfg
@@ -14,6 +15,7 @@ from backupcore.service.error import Denied
 __all__ = ["RULES", "Policy"]
 
 _BASE = {
+    "context_is_admin": "role:admin",
     "admin_api": "is_admin:True or (role:admin and is_admin_project:True)",
     "xena_system_admin_or_project_reader": (
         "rule:admin_api or (role:reader and project_id:%(project_id)s)"
@@ -101,6 +103,11 @@ class Policy:
             "is_admin_project": True,
         }
         return bool(self._enforcer.enforce(rule, target, credentials))
+
+    def is_admin(self, roles: Iterable[str]) -> bool:
+        """Return whether these roles make an admin of all projects: rule `context_is_admin`."""
+        credentials = {"roles": sorted(roles)}
+        return bool(self._enforcer.enforce("context_is_admin", {}, credentials))
 
     def check(self, rule: str, caller: Caller, project_id: str | None = None) -> None:
         """Let pass or not. Raises: Denied."""

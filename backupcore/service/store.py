@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from backupcore.errors import RepositoryMissing
+from backupcore.errors import Refused, RepositoryMissing
 from backupcore.repository import Repository, create_repository, open_repository
 from backupcore.runtime import Runtime, StopFlag
 from backupcore.service.error import Invalid
@@ -25,12 +25,25 @@ class Stores:
         self._settings = settings
         self._runtime = runtime
         self._names: dict[str, str] = {}
+        self._any = ANY_CONTAINER
 
     def prepare(self) -> None:
-        """Make the repositories that are not there yet. Raises: StoreError, Refused."""
-        for name, container in self._settings.containers.items():
-            with self._prepared(name, container) as repository:
-                self._names.setdefault(repository.config.repository_id, name)
+        """Make the repositories that are not there yet.
+
+        A repository has one name in the catalog, or rows that name the same stored backup would
+        not know of each other. Raises: StoreError, Refused.
+        """
+        containers = self._settings.containers
+        for name in sorted(containers, key=lambda name: name == ANY_CONTAINER):
+            with self._prepared(name, containers[name]) as repository:
+                first = self._names.setdefault(repository.config.repository_id, name)
+            if name == ANY_CONTAINER:
+                self._any = first
+            elif first != name:
+                raise Refused(
+                    f"containers.{name} and containers.{first} are the same repository: keep one, "
+                    f'or use containers."{ANY_CONTAINER}" for other names of it'
+                )
 
     def _prepared(self, name: str, container: Container) -> Repository:
         try:
@@ -40,6 +53,10 @@ class Stores:
                 raise
             log.info("repository made", extra={"container": name})
             return create_repository(container.url, runtime=self._runtime)
+
+    def has(self, name: str) -> bool:
+        """Return whether a container is still configured."""
+        return name in self._settings.containers
 
     def name_of(self, repository_id: str) -> str | None:
         """Return the configured container of a repository; None when there is none."""
@@ -55,7 +72,7 @@ class Stores:
         name = self._settings.container_of(label)
         if name is None:
             raise Invalid(f"Invalid input received: container {label} is not configured")
-        return label, name
+        return label, self._any if name == ANY_CONTAINER else name
 
     def service_scheme(self, name: str) -> str:
         """Return the URL scheme of a configured container's repository."""

@@ -47,8 +47,8 @@ def _swift_upload(url: str, threads: int) -> Upload:
 
     def connection() -> Connection:
         if not hasattr(own, "connection"):
-            login = (os.environ[name] for name in ("ST_AUTH", "ST_USER", "ST_KEY"))
-            own.connection = Connection(*login)
+            auth, user, key = (os.environ[name] for name in ("ST_AUTH", "ST_USER", "ST_KEY"))
+            own.connection = Connection(auth, user, key)
         found: Connection = own.connection
         return found
 

@@ -200,7 +200,11 @@ def backupcore_open_driver(url: Url, options: Mapping[str, str]) -> Driver:
     text = f"{protocol}://{url.host}{url.path}"
     driver = FsspecDriver(Place(str(url), text, facts, chosen.given, known_hosts))
     if chosen.create_container:
-        driver.create_container()
+        try:
+            driver.create_container()
+        except BaseException:
+            driver.close()
+            raise
     return driver
 
 

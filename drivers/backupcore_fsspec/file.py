@@ -49,6 +49,9 @@ def _write(files: FileSystem, path: str, parts: Sequence[Buffer]) -> None:
     with files.open(path, "wb") as file:
         while piece := body.read(PIECE_BYTES):
             file.write(piece)
+    written = files.info(path)["size"]  # some clients do not tell that closing failed
+    if written != len(body):
+        raise Unavailable(f"{path}: {written} of {len(body)} bytes were kept: try again later")
 
 
 def _with_directories(connection: Connection, parent: str, act: Callable[[], None]) -> None:

@@ -26,10 +26,13 @@ class NfsRoot(Root):
     Raises: Refused when something else is there, or it is mounted without close-to-open.
     """
 
+    has_stale_handles = True
+
     def __init__(self, path: str, address: Address, machine: Machine) -> None:
         super().__init__(path)
         self.address = address
         self._machine = machine
+        self._inode: int | None = None
         descriptor, self.mount = self._open(Refused)
         os.close(descriptor)
         if not self.mount.asks_on_opening:
@@ -75,12 +78,17 @@ class NfsRoot(Root):
             raise kind(f"{self.address}: {self.path}: no such directory: mount it there") from error
         try:
             mount = topmost(self._machine.mounts(), self.path)
-            fault = self._fault(mount, os.fstat(descriptor).st_dev)
+            found = os.fstat(descriptor)
+            fault = self._fault(mount, found.st_dev)
+            # a server whose disk is not mounted yet exports the folder beneath it
+            if not fault and self._inode not in (None, found.st_ino):
+                fault = "another directory than before is exported there"
             if fault or mount is None:
                 raise kind(f"{self.address}: {self.path}: {fault}: mount it there")
         except BaseException:
             os.close(descriptor)
             raise
+        self._inode = found.st_ino
         return descriptor, mount
 
     def _fault(self, mount: Mount | None, device: int) -> str:

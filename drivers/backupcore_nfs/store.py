@@ -76,9 +76,11 @@ class NfsDriver(PosixDriver):
 
     def close(self) -> None:
         """Let go of the root directory, and unmount what was mounted for it."""
-        super().close()
-        if self._mounting is not None:
-            self._mounting.close()
+        try:
+            super().close()
+        finally:
+            if self._mounting is not None:
+                self._mounting.close()
 
     def _path(self, key: str) -> str:
         return f"{self._address}/{key}" if key else str(self._address)

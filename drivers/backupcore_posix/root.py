@@ -18,7 +18,12 @@ DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 class Root:
-    """A directory of this machine, by its path."""
+    """A directory of this machine, by its path.
+
+    has_stale_handles: whether a directory that others removed is told by a stale handle.
+    """
+
+    has_stale_handles = False
 
     def __init__(self, path: str) -> None:
         self.path = path

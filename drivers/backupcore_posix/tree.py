@@ -110,12 +110,17 @@ class Tree:
             self._descriptor = self._finalizer = None
 
     def _synchronize(self, path: str) -> None:
-        """Make the names in a directory durable; in one that is gone there are none."""
+        """Make the names in a directory durable; in one that is gone there are none.
+
+        A stale handle tells that a directory is gone only where that is how it is told.
+        """
         try:
             with self.directory(path) as here:
                 synchronize(here)
+        except FileNotFoundError:
+            pass
         except OSError as error:
-            if not has_vanished(error):
+            if not (path and self._root.has_stale_handles and has_vanished(error)):
                 raise
 
     def _open_root(self) -> int:
@@ -230,7 +235,11 @@ def _enter(here: int, name: str, *, create: bool) -> int:
     with suppress(FileExistsError):  # somebody was faster
         os.mkdir(name, 0o700, dir_fd=here)
     there = os.open(name, DIRECTORY | os.O_NOFOLLOW, dir_fd=here)
-    os.fchmod(there, 0o700)
+    try:
+        os.fchmod(there, 0o700)
+    except BaseException:
+        os.close(there)
+        raise
     return there
 
 

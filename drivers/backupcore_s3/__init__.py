@@ -252,5 +252,9 @@ def backupcore_open_driver(url: Url, options: Mapping[str, str]) -> Driver:
     settings = read_settings(url)
     client = open_client(settings)
     if settings.may_create_container:
-        create_bucket(client, settings)
+        try:
+            create_bucket(client, settings)
+        except BaseException:
+            client.close()
+            raise
     return S3Driver(client, settings)

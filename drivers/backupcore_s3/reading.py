@@ -47,5 +47,6 @@ def served(
             size_bytes = answer.get("ContentLength", -1)
         if answer.get("ContentLength") != size_bytes or size_bytes < 0:
             raise Unavailable(f"{what}: served with another length than it says: try again later")
-        # urllib3 before 2.2 can only wait for all of a piece
-        yield Served(size_bytes, getattr(stream, "read1", stream.read), watchdog)
+        # the SDK's own stream waits for all of a piece, and so does urllib3 before 2.2
+        raw = getattr(stream, "_raw_stream", stream)
+        yield Served(size_bytes, getattr(raw, "read1", stream.read), watchdog)

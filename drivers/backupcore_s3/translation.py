@@ -131,7 +131,6 @@ def _kinds(*names: str) -> _Kinds:
 _DENIED = _kinds(
     "NoCredentialsError",
     "PartialCredentialsError",
-    "CredentialRetrievalError",
     "UnknownCredentialError",
     "NoAuthTokenError",
     "TokenRetrievalError",
@@ -140,8 +139,9 @@ _DENIED = _kinds(
     "SSOError",
     "LoginError",
     "RefreshWithMFAUnsupportedError",
-    "MetadataRetrievalError",
 )
+# A role's credentials are fetched again now and then; the service that gives them may be away.
+_PASSING = _kinds("CredentialRetrievalError", "MetadataRetrievalError")
 _TRANSPORT = (
     *_kinds(
         "ConnectionError",
@@ -157,7 +157,7 @@ _TRANSPORT = (
 )
 _IS_LASTING = re.compile("certificate|wrong.version|no such file", re.IGNORECASE)
 # Their text may hold what a credential process or a login service has said.
-_UNSPOKEN = _kinds("CredentialRetrievalError", "TokenRetrievalError")
+_UNSPOKEN = _kinds("TokenRetrievalError")
 _ALL = (sdk.BotoCoreError, sdk.ClientError, ResponseParserError, urllib3.exceptions.HTTPError)
 
 
@@ -182,6 +182,8 @@ def _meaning(error: Exception, what: str) -> BackupError:
 def _sdk_error(error: Exception, what: str) -> BackupError:
     """Return the error that one of the SDK itself means."""
     fact = f"{what}: {' '.join(str(error).split())}"
+    if isinstance(error, _PASSING):
+        return Unavailable(f"{what}: no credentials from {_provider(error)} now: try again later")
     if isinstance(error, _UNSPOKEN):
         return AccessDenied(f"{what}: no credentials from {_provider(error)}: {_CREDENTIALS}")
     if isinstance(error, _DENIED):

@@ -78,7 +78,7 @@ def _attack(service: Service, name: str, example_count: int) -> None:
         database=None,
         derandomize=True,
         phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
+        suppress_health_check=[*HealthCheck.__members__.values()],
     )
     def send(case: Any, is_there: bool, token: str) -> None:
         _filled(service)

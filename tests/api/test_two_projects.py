@@ -82,7 +82,7 @@ def _told(client: Client, sequence: list[tuple[str, str, Any]]) -> list[tuple[in
     deadline=None,
     database=None,
     derandomize=True,
-    suppress_health_check=list(HealthCheck),
+    suppress_health_check=[*HealthCheck.__members__.values()],
 )
 @given(sequence=st.lists(steps, min_size=4, max_size=12))
 def test_what_a_project_is_told_does_not_depend_on_another(

@@ -5,7 +5,7 @@ import pytest
 from backupcore.driver.http import check_content_range, range_header, retry_after_s, status_error
 from backupcore.errors import AccessDenied, StoreError, StoreFull, Unavailable
 
-LATER = (408, 409, 425, 429, 498, 500, 502, 503, 504)
+LATER = (408, 409, 425, 429, 498, 500, 502, 503, 504, 520, 599)
 
 
 @pytest.mark.parametrize(

@@ -25,13 +25,13 @@ class Identity:
     user_domain_id: str | None = None
     project_domain_id: str | None = None
 
-    def caller(self, request_id: str) -> Caller:
+    def caller(self, request_id: str, *, is_admin: bool) -> Caller:
         """Return the caller of a request."""
         return Caller(
             user_id=self.user_id,
             project_id=self.project_id,
             roles=self.roles,
-            is_admin="admin" in self.roles,
+            is_admin=is_admin,
             request_id=request_id,
             user_domain_id=self.user_domain_id,
             project_domain_id=self.project_domain_id,

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 from uuid import UUID
 
 import falcon
 import jsonschema
+from jsonschema.exceptions import best_match
 
 from backupcore.api.wire.schema import SCHEMAS, Schema
 
@@ -103,7 +104,7 @@ def _is_sound(value: object, depth: int) -> bool:
 
 def _check(document: Mapping[str, object], schema: Schema) -> None:
     checker = jsonschema.Draft202012Validator(schema, format_checker=FORMATS)
-    error = jsonschema.exceptions.best_match(checker.iter_errors(document))
+    error = best_match(checker.iter_errors(cast(Any, document)))
     if error is None:
         return
     if not error.path:

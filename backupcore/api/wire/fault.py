@@ -83,8 +83,7 @@ def _http(
     if code in (404, 405):  # unknown methods are answered as unknown paths
         _answer(response, 404, NOT_FOUND)
         return
-    for name, value in dict(error.headers or {}).items():
-        response.set_header(name, value)
+    response.set_headers(error.headers or {})
     _answer(response, code, error.description or error.title or str(code))
 
 

@@ -105,15 +105,25 @@ class ReadRows:
         return self._connection.execute(query.limit(1)).first() is not None
 
     def count_naming(
-        self, stored_id: str, repository: str, scope: Scope, *, statuses: Collection[BackupStatus]
+        self,
+        stored_id: str,
+        repository: str,
+        scope: Scope,
+        *,
+        statuses: Collection[BackupStatus],
+        besides: str | None = None,
     ) -> int:
-        """Return how many rows in some states name a stored backup of a repository."""
+        """Return how many rows in some states name a stored backup of a repository.
+
+        besides: the id of a row that does not count.
+        """
         table = BACKUP.table
         query = select(func.count()).where(
             *in_scope(BACKUP, scope),
             table.c.stored_id == stored_id,
             table.c.repository == repository,
             table.c.status.in_(statuses),
+            table.c.id != (besides or ""),
         )
         return int(self._connection.execute(query).scalar_one())
 

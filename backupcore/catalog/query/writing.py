@@ -66,9 +66,10 @@ class Rows(ReadRows):
             self._quota.take(BACKUP, row.project_id, row.size)
         self._add(BACKUP, row)
 
-    def add_volume(self, row: VolumeRow) -> None:
-        """Add a volume. Raises: RowExists, QuotaExceeded."""
-        self._quota.take(VOLUME, row.project_id, row.size)
+    def add_volume(self, row: VolumeRow, *, is_counted: bool = True) -> None:
+        """Add a volume; as `add_backup`. Raises: RowExists, QuotaExceeded."""
+        if is_counted:
+            self._quota.take(VOLUME, row.project_id, row.size)
         self._add(VOLUME, row)
 
     def add_snapshot(self, row: SnapshotRow) -> None:

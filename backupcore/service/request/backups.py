@@ -39,6 +39,7 @@ _READABLE = (BackupStatus.AVAILABLE, BackupStatus.RESTORING)
 _ENDED_KINDS = {
     BackupStatus.CREATING: (JobKind.CREATE, JobKind.IMPORT),
     BackupStatus.RESTORING: (JobKind.RESTORE,),
+    BackupStatus.DELETING: (JobKind.DELETE,),
 }
 
 
@@ -204,6 +205,8 @@ class Backups:
         }
         move = moves[BackupStatus(status)]
         if move is BackupMove.RESET_AVAILABLE and row.status not in _READABLE:
+            if row.status is BackupStatus.DELETING:
+                raise Invalid("Invalid backup: the stored backup is being deleted")
             self._check_stored(row)
         self._take_over(row, move)
 
@@ -248,7 +251,8 @@ class Backups:
     def _check_stored(self, row: BackupRow) -> None:
         """Refuse a row whose backup is not in the store. Raises: Invalid, StoreError."""
         try:
-            if row.stored_id is None or row.repository is None:
+            is_unconfirmed = row.is_imported and row.size_bytes is None
+            if row.stored_id is None or row.repository is None or is_unconfirmed:
                 raise BackupMissing(f"{row.id} names no stored backup")
             with self._stores.open(row.repository, read_only=True) as repository:
                 repository.find_backup(row.stored_id)

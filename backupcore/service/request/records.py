@@ -104,6 +104,8 @@ class Records:
         self._policy.check("backup:backup-import", caller)
         record = self._verified(exported)
         claim, cover = record.claim, record.cover
+        if not exported.backup_service.startswith(service_name("")):
+            raise Invalid(_REFUSALS[Reason.FOREIGN])
         name = self._stores.name_of(claim.repository_id)
         if name is None:
             raise Invalid("Invalid input received: the record's repository is not configured here.")

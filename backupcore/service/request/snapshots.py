@@ -13,6 +13,7 @@ from backupcore.catalog.change import SnapshotChanges
 from backupcore.catalog.row import SnapshotRow, VolumeRow
 from backupcore.catalog.status import SnapshotMove, SnapshotStatus, VolumeStatus
 from backupcore.errors import BackupError, NotFound
+from backupcore.provider import Provider
 from backupcore.service.caller import Caller
 from backupcore.service.context import Context, list_scope, scope_of
 from backupcore.service.error import Invalid
@@ -79,7 +80,7 @@ class Snapshots:
             size=volume.size,
             size_bytes=volume.size_bytes,
             provider=volume.provider,
-            place=f"snapshot-{snapshot_id}",
+            place=_hint(snapshot_id),
             created_at=self._runtime.clock.now(),
         )
 
@@ -110,8 +111,7 @@ class Snapshots:
         volume = self._volumes.show(caller, row.volume_id, "volume:get")
         self._move(row.id, SnapshotMove.DELETE)
         try:
-            with suppress(NotFound):
-                self._providers.of(volume).delete_snapshot(row.place)
+            _delete_at(self._providers.of(volume), volume.place, row)
         except BackupError as error:
             self._move(row.id, SnapshotMove.FAIL_DELETE)
             log.warning("snapshot not deleted", extra={"snapshot": row.id, "reason": str(error)})
@@ -145,3 +145,19 @@ def _check_frozen(volume: VolumeRow, wish: SnapshotWish) -> None:
             f"Invalid volume: Volume {volume.id} status must be available, but current "
             f"status is: {volume.status}."
         )
+
+
+def _delete_at(provider: Provider, volume_place: str, row: SnapshotRow) -> None:
+    """Delete what a provider made for a row, also when the row never heard of its place."""
+    made = [
+        found.place
+        for found in list(provider.list_snapshots(volume_place))
+        if found.place == row.place or found.name == _hint(row.id)
+    ]
+    for place in made:
+        with suppress(NotFound):
+            provider.delete_snapshot(place)
+
+
+def _hint(snapshot_id: str) -> str:
+    return f"snapshot-{snapshot_id}"

@@ -7,6 +7,7 @@ first and goes last, so that a crash leaves a row that says what is half done.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -28,6 +29,9 @@ from backupcore.service.meaning import GIB, HAS_SNAPSHOTS, explained, gib, new_u
 __all__ = ["VolumeWish", "Volumes"]
 
 log = logging.getLogger(__name__)
+
+_OWN_PREFIX = "volume-"
+_OWN_NAME = re.compile(_OWN_PREFIX + "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +57,10 @@ class Volumes:
         self._providers = context.providers
 
     def adopt(self) -> None:
-        """Give every volume that a provider shows and no row names a row of its own."""
+        """Give every volume that a provider shows and no row names a row of its own.
+
+        What a service made for some project is left out: a new catalog does not know for whom.
+        """
         for name, provider in self._providers.named():
             project = self._settings.providers[name].project
             if project is None:
@@ -62,8 +69,12 @@ class Volumes:
                 with suppress(RowExists), self._catalog.writing() as rows:
                     here = {"provider": name, "place": found.place}
                     known = rows.page_volumes(Scope.everything(), Listing(filters=here, limit=1))
-                    if not known.rows:
-                        rows.add_volume(self._adopted(name, project, found))
+                    if known.rows:
+                        continue
+                    if _OWN_NAME.fullmatch(found.name):
+                        log.warning("volume without a row", extra={"place": found.place})
+                    else:
+                        rows.add_volume(self._adopted(name, project, found), is_counted=False)
 
     def page(self, caller: Caller, listing: Listing, *, is_all: bool = False) -> Page[VolumeRow]:
         """Return a page of the caller's volumes, of everybody's to an admin who asks for them."""
@@ -84,7 +95,8 @@ class Volumes:
         return self._make(caller, wish)
 
     def create_for_restore(self, caller: Caller, backup: BackupRow, name: str | None) -> VolumeRow:
-        """Make the volume that a backup is restored to. Raises: OverQuota, Invalid."""
+        """Make the volume that a backup is restored to. Raises: OverQuota, Invalid, Denied."""
+        self._policy.check("volume:create", caller)
         wish = VolumeWish(
             size=gib(backup.size_bytes or 0),
             name=name or f"restore_backup_{backup.id}",
@@ -160,7 +172,7 @@ class Volumes:
             size=wish.size,
             size_bytes=wish.size * GIB,
             provider=name,
-            place=f"volume-{volume_id}",
+            place=f"{_OWN_PREFIX}{volume_id}",
             availability_zone=wish.availability_zone or self._settings.availability_zone,
             volume_type=wish.volume_type,
             created_at=self._runtime.clock.now(),

@@ -15,6 +15,7 @@ from backupcore.operation.delete import delete
 from backupcore.repository import Repository
 from backupcore.repository.key import volume_tag
 from backupcore.service.context import Context
+from backupcore.service.work.outcome import locked
 from backupcore.service.work.reason import reason_of
 
 __all__ = ["Deleting"]
@@ -41,7 +42,7 @@ class Deleting:
             self._fail(row, reason_of(error))
             raise
         with suppress(RowMissing):
-            self._catalog.write(lambda rows: rows.remove_backup(row.id))
+            self._catalog.write(lambda rows: _remove(rows, row.id))
 
     def _fail(self, row: BackupRow, reason: str) -> None:
         with suppress(WrongStatus, RowMissing):
@@ -61,10 +62,16 @@ class Deleting:
         def is_last(rows: Rows) -> bool:
             rows.lock_stored(stored_id, repository)
             return not rows.count_naming(
-                stored_id, repository, Scope.everything(), statuses=staying
+                stored_id, repository, Scope.everything(), statuses=staying, besides=row.id
             )
 
         return self._catalog.write(is_last)
+
+
+def _remove(rows: Rows, backup_id: str) -> None:
+    """Remove the row unless it was reset meanwhile; what is stored may be gone all the same."""
+    if locked(rows, backup_id, Scope.everything()).status is BackupStatus.DELETING:
+        rows.remove_backup(backup_id)
 
 
 def _names_its_own(row: BackupRow) -> bool:

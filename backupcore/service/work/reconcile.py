@@ -18,7 +18,7 @@ from backupcore.catalog.status import (
     VolumeMove,
     VolumeStatus,
 )
-from backupcore.errors import BackupError, BackupMissing
+from backupcore.errors import BackupError, BackupMissing, Damaged
 from backupcore.job import Engine, JobKind, JobOrder
 from backupcore.model import Backup
 from backupcore.service.context import Context
@@ -92,10 +92,12 @@ def _settle(row: BackupRow, context: Context, creating: Creating) -> JobOrder | 
 
 def _stored(row: BackupRow, stores: Stores) -> Backup | None:
     """Return the backup when its manifest was committed before the process ended."""
+    if not stores.has(row.repository or ""):  # the operator took its container away
+        return None
     with stores.open(row.repository or "", read_only=True) as repository:
         try:
             return repository.find_backup(row.stored_id or "", row.volume_id)
-        except BackupMissing:
+        except (BackupMissing, Damaged):
             return None
 
 
