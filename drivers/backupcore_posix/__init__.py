@@ -28,7 +28,7 @@ from backupcore.driver import (
     check_prefix,
     hookimpl,
 )
-from backupcore.errors import ObjectMissing, Refused, Unavailable
+from backupcore.errors import ObjectMissing, Refused, StoreError, Unavailable
 from backupcore_posix.bypass import Bypass
 from backupcore_posix.root import Root
 from backupcore_posix.temporary import Temporary, write_all
@@ -171,8 +171,24 @@ class PosixDriver(Driver):
                         "file keeps vanishing: try again later"
                     ) from error
                 continue  # a delete elsewhere removed the directory while it was empty
-            self._tree.make_durable(parent)
+            self._settle(key, parent, if_absent=if_absent)
             return
+
+    def _settle(self, key: str, parent: str, *, if_absent: bool) -> None:
+        """Make a new name durable.
+
+        With `if_absent` a failure is no matter of trying again: whoever looked would find the
+        object and take it for stored, which it is not before its name is.
+        """
+        try:
+            self._tree.make_durable(parent)
+        except OSError as error:
+            if not if_absent:
+                raise
+            raise StoreError(
+                f"{self._path(key)}: its name could not be made durable: {error.strerror}: "
+                "check the file system and do it again"
+            ) from error
 
     @contextmanager
     def _reading(self, key: str, offset: int = 0) -> Iterator[tuple[int, int]]:

@@ -4,6 +4,7 @@ import errno
 import fcntl
 import os
 import signal
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -312,3 +313,24 @@ def test_a_put_whose_temporary_file_vanishes_may_be_tried_again(
     monkeypatch.setattr(os, "fsync", sync_and_lose)
     with pytest.raises(Unavailable, match="vanishing"):
         driver.put("k", [b"x"])
+
+
+@pytest.mark.parametrize(("if_absent", "kind"), [(True, StoreError), (False, Unavailable)])
+def test_a_name_that_is_not_durable_is_no_win(
+    driver: PosixDriver,
+    monkeypatch: pytest.MonkeyPatch,
+    if_absent: bool,
+    kind: type[StoreError],
+) -> None:
+    driver.put("registers/first", [b"makes the directories"])
+    real = os.fsync
+
+    def fail(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(StoreError) as failed:
+        driver.put("registers/second", [b"content"], if_absent=if_absent)
+    assert type(failed.value) is kind
