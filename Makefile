@@ -19,8 +19,8 @@ help:  ## list the targets
 demo: $(STAMP)  ## back a volume up, change it, restore it, and show what it cost
 	$(BIN)/python benchmarks/demo.py
 
-test: $(STAMP)  ## run the tests, except the long ones, with the coverage gate (JOBS=2)
-	$(BIN)/pytest -m 'not long' -n $(JOBS) --dist loadgroup --cov --cov-report=term:skip-covered
+test: $(STAMP)  ## run the tests, except the long ones and those of `make check`, with the coverage gate (JOBS=2)
+	$(BIN)/pytest --ignore=tests/test_tidy.py -m 'not long' -n $(JOBS) --dist loadgroup --cov --cov-report=term:skip-covered
 
 test-long: $(STAMP)  ## run the long tests: wider searches of the model, many more seeds
 	$(BIN)/pytest -m long

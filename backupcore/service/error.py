@@ -10,12 +10,12 @@ ServiceError
 
 from __future__ import annotations
 
-from backupcore.errors import BackupError
+from backupcore.errors import Refused
 
 __all__ = ["Denied", "Invalid", "Missing", "NotReady", "OverQuota", "ServiceError"]
 
 
-class ServiceError(BackupError):
+class ServiceError(Refused):
     """Anything the service refuses; the message is meant for the caller."""
 
 

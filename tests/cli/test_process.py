@@ -164,7 +164,7 @@ def test_help_loads_no_tables_and_no_bars() -> None:
 
 def test_a_shell_completes_commands(place: Place) -> None:
     place.environment.update(
-        _BACKUPCORE_COMPLETE="bash_complete", COMP_WORDS="backupcore re", COMP_CWORD="1"
+        _BACKUPCORE_COMPLETE="bash_complete", COMP_WORDS="backupcore res", COMP_CWORD="1"
     )
     process = place.start()
     stdout, _ = process.communicate(timeout=WAIT_S)

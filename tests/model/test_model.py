@@ -13,13 +13,18 @@ from tests.model.paged.variants import PAGED
 from tests.model.registers.variants import REGISTERS
 
 VARIANTS = {**ONE_REGISTER, **REGISTERS, **PAGED}
+WIDE = ("registers-retry", "lag-2-waits", "registers-2gc")  # more than ten seconds each
+
+
+def _is_long(name: str) -> bool:
+    return name.endswith("-slow") or name in WIDE
 
 
 @pytest.mark.no_cover  # it runs none of our code, and being traced takes twice as long
 @pytest.mark.parametrize(
     "variant",
     [
-        pytest.param(variant, id=name, marks=[pytest.mark.long] * name.endswith("-slow"))
+        pytest.param(variant, id=name, marks=[pytest.mark.long] * _is_long(name))
         for name, variant in VARIANTS.items()
     ],
 )

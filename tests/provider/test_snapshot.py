@@ -136,6 +136,7 @@ def test_a_name_that_gets_too_long_is_refused_and_leaves_nothing(
 
 def test_shared_blocks_take_no_room(shared_folder: Path) -> None:
     content = make_sparse(shared_folder / "a")
+    os.sync()  # what is not on the disk yet takes no room yet
     before = os.statvfs(shared_folder)
     with DirectoryProvider("local", str(shared_folder), snapshots=Snapshots.SHARED) as provider:
         assert provider.has_snapshots
