@@ -1,6 +1,6 @@
 """What may be asked of backups: each use case checks, changes rows in one transaction, and orders.
 
-Nothing here reads or writes a volume or a store: that is work (`service/work/`), done by jobs.
+Nothing here reads or writes a volume or a store: that is work (`service.work`), done by jobs.
 """
 
 from __future__ import annotations
