@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -82,7 +82,7 @@ def _told(client: Client, sequence: list[tuple[str, str, Any]]) -> list[tuple[in
     deadline=None,
     database=None,
     derandomize=True,
-    suppress_health_check=[*HealthCheck.__members__.values()],
+    suppress_health_check=cast(Any, list(HealthCheck)),
 )
 @given(sequence=st.lists(steps, min_size=4, max_size=12))
 def test_what_a_project_is_told_does_not_depend_on_another(
