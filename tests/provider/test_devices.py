@@ -101,8 +101,7 @@ def test_a_listed_path_that_is_no_device_is_not_opened(tmp_path: Path) -> None:
 def test_devices_that_are_away_are_left_out_with_a_warning(
     bay: Bay, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    empty, there = bay.make(), bay.make()
-    bay.detach(empty)
+    empty, there = bay.make_empty(), bay.make()
     with open_devices(a=str(tmp_path / "none"), b=empty, c=there) as provider:
         assert [volume.place for volume in provider.list()] == ["c"]
         records = [record.__dict__ for record in caplog.records]

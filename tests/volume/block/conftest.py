@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -14,6 +15,11 @@ import pytest
 
 from backupcore.volume import device
 
+# linux/loop.h
+_LOOP_CTL_ADD = 0x4C80
+_LOOP_CTL_REMOVE = 0x4C81
+_FIRST_EMPTY_NUMBER = 100_000
+
 CONTENT = os.urandom(65536) + bytes(65536) + os.urandom(128 * 1024)
 
 
@@ -23,6 +29,7 @@ class Bay:
 
     folder: Path
     devices: list[str] = field(default_factory=list)
+    empty_numbers: list[int] = field(default_factory=list)
     mounts: list[str] = field(default_factory=list)
 
     def image(self, content: bytes = CONTENT) -> Path:
@@ -41,6 +48,15 @@ class Bay:
     def make(self, content: bytes = CONTENT, *, sector_size: int = 512) -> str:
         """Return the path of a new device with some content."""
         return self.attach(self.image(content), "--sector-size", str(sector_size))
+
+    def make_empty(self) -> str:
+        """Return the path of a new device without a medium, numbered where no one looks for one."""
+        number = _FIRST_EMPTY_NUMBER + os.getpid() % 10_000 * 10 + len(self.empty_numbers)
+        _control(_LOOP_CTL_ADD, number)
+        self.empty_numbers.append(number)
+        if not Path(f"/dev/loop{number}").exists():
+            pytest.skip("new devices do not show in /dev: mount -t devtmpfs devtmpfs /dev")
+        return f"/dev/loop{number}"
 
     def mount(self, path: str, *options: str) -> str:
         """Return where a device is mounted; a file system is made on it when there is none."""
@@ -74,6 +90,13 @@ class Bay:
         self.clear_mounts()
         for path in list(self.devices):
             self.detach(path)
+        while self.empty_numbers:
+            _control(_LOOP_CTL_REMOVE, self.empty_numbers.pop())
+
+
+def _control(request: int, number: int) -> None:
+    with open("/dev/loop-control", "rb") as control:
+        fcntl.ioctl(control, request, number)
 
 
 def _run(*command: str) -> None:
