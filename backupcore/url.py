@@ -82,6 +82,16 @@ class Url:
                 raise Refused(f"{self.redacted}: unknown option {name!r}: {hint}")
         return dict(self.options)
 
+    def wants(self, name: str, *, default: bool = False) -> bool:
+        """Return whether an option is `yes`, the default when it is left out.
+
+        Raises: Refused when it is neither yes nor no.
+        """
+        chosen = self.options.get(name, "yes" if default else "no")
+        if chosen not in ("yes", "no"):
+            raise Refused(f"{self.redacted}: {name} is {chosen!r}: write yes or no")
+        return chosen == "yes"
+
 
 def _refuse_nul(path: str) -> None:
     if "\0" in path:

@@ -105,3 +105,14 @@ def test_unknown_option_is_refused_with_the_known_ones() -> None:
 def test_option_is_refused_where_there_are_none() -> None:
     with pytest.raises(Refused, match="takes none"):
         parse("file:/a?z=1").take_options()
+
+
+def test_an_option_is_wanted_by_yes_refused_by_no_and_else_as_usual() -> None:
+    url = parse("file:/a?x=yes&y=no")
+    assert (url.wants("x"), url.wants("y", default=True)) == (True, False)
+    assert (url.wants("z"), url.wants("z", default=True)) == (False, True)
+
+
+def test_an_option_that_is_neither_yes_nor_no_is_refused() -> None:
+    with pytest.raises(Refused, match=r"file:/a: x is 'maybe': write yes or no"):
+        parse("file:/a?x=maybe").wants("x")

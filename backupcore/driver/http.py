@@ -14,6 +14,7 @@ from backupcore.runtime import SystemClock
 __all__ = [
     "ServedRange",
     "check_content_range",
+    "check_nothing_served",
     "range_header",
     "retry_after_s",
     "status_error",
@@ -92,3 +93,14 @@ def check_content_range(
             return ServedRange(last - first + 1, first == 0 and is_at_end)
     asked = range_header(offset, length)
     raise Unavailable(f"{what}: asked for {asked}, served {given or 'something else'}")
+
+
+def check_nothing_served(offset: int, length: int | None, size_bytes: int, what: str) -> None:
+    """Check that a range for which a store gave nothing has no bytes.
+
+    Raises: ValueError when it starts past the end; Unavailable when there are bytes now.
+    """
+    if offset > size_bytes:
+        raise ValueError(f"{what}: offset {offset} is past the end, size {size_bytes}")
+    if length != 0 and offset < size_bytes:
+        raise Unavailable(f"{what}: no range from {offset} of {size_bytes} bytes: replaced now")

@@ -47,16 +47,13 @@ def choose_options(url: Url, protocol: str) -> Chosen:
                 f"{url}: option {name!r} looks like a secret: put it into fsspec's own "
                 f"configuration, such as ~/.config/fsspec/{protocol}.json, or that of {protocol}"
             )
-    chosen = url.options.get("create_container", "no")
-    if chosen not in ("yes", "no"):
-        raise Refused(f"{url}: create_container is {chosen!r}: write yes or no")
     known_hosts = url.options.get("known_hosts", "~/.ssh/known_hosts")
     if "known_hosts" in url.options and protocol not in ("sftp", "ssh"):
         raise Refused(f"{url}: option 'known_hosts' is of sftp and ssh only: leave it out")
     given = {
         name: _value(url, name, text) for name, text in url.options.items() if name not in _OURS
     }
-    return Chosen(chosen == "yes", known_hosts, given)
+    return Chosen(url.wants("create_container"), known_hosts, given)
 
 
 def _value(url: Url, name: str, text: str) -> Value:

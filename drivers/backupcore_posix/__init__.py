@@ -27,8 +27,9 @@ from backupcore.driver import (
     check_key,
     check_prefix,
     hookimpl,
+    parts_size_bytes,
 )
-from backupcore.errors import ObjectMissing, Refused, StoreError, Unavailable
+from backupcore.errors import ObjectExists, ObjectMissing, Refused, StoreError, Unavailable
 from backupcore_posix.bypass import Bypass
 from backupcore_posix.root import Root
 from backupcore_posix.temporary import Temporary, write_all
@@ -74,7 +75,7 @@ class PosixDriver(Driver):
         with self._translated(key):
             self._tree.prepare()
             with self._tree.drafts() as drafts, Temporary(drafts) as temporary:
-                is_cold = role is Role.DATA and sum(map(_length, parts)) >= COLD_BYTES_MIN
+                is_cold = role is Role.DATA and parts_size_bytes(parts) >= COLD_BYTES_MIN
                 temporary.write(parts, self._write_cold if is_cold else write_all)
                 self._publish(temporary, key, if_absent=if_absent)
 
@@ -136,9 +137,9 @@ class PosixDriver(Driver):
                 self._tree.settle(parent)
 
     def create_root(self) -> None:
-        """Make the root directory and what is missing above it."""
+        """Make the root directory and what is missing above it, durably."""
         with self._translated(""):
-            os.makedirs(self._root.path, mode=0o700, exist_ok=True)
+            self._root.create_all()
 
     def close(self) -> None:
         """Let go of the root directory."""
@@ -162,6 +163,10 @@ class PosixDriver(Driver):
             try:
                 with self._tree.directory(parent, create=True) as here:
                     temporary.publish(here, name, if_absent=if_absent)
+            except ObjectExists:
+                # its writer may be gone, and who hears of an object relies on it
+                self._settle(key, parent, if_absent=if_absent)
+                raise
             except OSError as error:
                 if not has_vanished(error):
                     raise
@@ -210,21 +215,16 @@ class PosixDriver(Driver):
                 os.close(descriptor)
 
 
-def _length(part: Buffer) -> int:
-    return memoryview(part).nbytes
-
-
 @hookimpl
 def backupcore_open_driver(url: Url, options: Mapping[str, str]) -> Driver:
     """Open the directory a URL names."""
-    chosen = url.take_options("create_container").get("create_container", "no")
-    if chosen not in ("yes", "no"):
-        raise Refused(f"{url}: create_container is {chosen!r}: write yes or no")
+    url.take_options("create_container")
+    may_create = url.wants("create_container")
     if url.host:
         raise Refused(f"{url}: names a host: write posix:///{url.host}{url.path} or a plain path")
     if not url.path:
         raise Refused("posix: names no directory: write posix:///var/backups or a plain path")
     driver = PosixDriver(url.path)
-    if chosen == "yes":
+    if may_create:
         driver.create_root()
     return driver

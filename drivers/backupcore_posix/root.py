@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+from pathlib import Path
 
 from backupcore.errors import StoreError
 from backupcore_posix.temporary import sweep
@@ -55,18 +56,30 @@ class Root:
         finally:
             os.close(descriptor)
 
+    def create_all(self) -> None:
+        """Make the directory and what is missing above it, durably."""
+        path = Path(self.path)
+        missing = [step for step in (path, *path.parents) if not step.exists()]
+        os.makedirs(path, mode=0o700, exist_ok=True)
+        for step in missing:
+            _synchronize_at(str(step.parent))
+
     def settle(self, descriptor: int) -> None:
         """Make sure that what is stored from now on stays: its own name is made durable."""
         with contextlib.suppress(PermissionError):  # somebody else's directory holds the name
-            parent = os.open(os.path.dirname(self.path), DIRECTORY)
-            try:
-                synchronize(parent)
-            finally:
-                os.close(parent)
+            _synchronize_at(os.path.dirname(self.path))
 
     def sweep(self, drafts: int) -> None:
         """Remove what dead writers left in the directory of temporary files."""
         sweep(drafts)
+
+
+def _synchronize_at(path: str) -> None:
+    descriptor = os.open(path, DIRECTORY)
+    try:
+        synchronize(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def synchronize(directory: int) -> None:

@@ -7,6 +7,7 @@ whole or not at all. Nothing is repeated here: neither by us nor by the SDK.
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -32,11 +33,11 @@ from backupcore.driver import (
     check_prefix,
     hookimpl,
 )
-from backupcore.driver.http import range_header
-from backupcore.driver.transfer import Body, Watchdog
-from backupcore.errors import ObjectExists, ObjectMissing, StoreError, Unavailable
+from backupcore.driver.http import check_nothing_served, range_header
+from backupcore.driver.transfer import Body, Watchdog, content_md5
+from backupcore.errors import ObjectExists, ObjectMissing, StoreError
 from backupcore.runtime import Clock, SystemClock
-from backupcore_s3.client import Client, content_md5, create_bucket, open_client
+from backupcore_s3.client import Client, create_bucket, open_client
 from backupcore_s3.deletion import Deletion
 from backupcore_s3.listing import list_entries
 from backupcore_s3.option import Checksums, Settings, read_settings
@@ -91,7 +92,7 @@ class S3Driver(Driver):
             "ContentLength": len(body),
         }
         if self._settings.checksums is Checksums.WHEN_REQUIRED:
-            parameters["ContentMD5"] = content_md5(parts)
+            parameters["ContentMD5"] = b64encode(content_md5(parts)).decode()
         if if_absent and self._settings.has_conditional_put:
             parameters["IfNoneMatch"] = "*"
         with translated(what):
@@ -191,7 +192,7 @@ class S3Driver(Driver):
         if offset < 0:
             raise ValueError(f"{what}: offset {offset} is before the start")
         if length == 0:
-            yield self._nothing(key, offset, is_told=False)
+            yield self._nothing(key, offset, length)
             return
         if offset or length is not None:
             parameters["Range"] = range_header(offset, length)
@@ -206,18 +207,12 @@ class S3Driver(Driver):
                 with served(answer, offset, length, what, self._watch(what)) as found:
                     yield found
         if answer is None:
-            yield self._nothing(key, offset, is_told=True)
+            yield self._nothing(key, offset, length)
 
-    def _nothing(self, key: str, offset: int, *, is_told: bool) -> Served:
-        """Return no bytes of an object that has none from an offset on, if that is so.
-
-        is_told: whether the store said so; else none were asked for.
-        """
-        what, size_bytes = self._name(key), self.stat(key).size_bytes
-        if offset > size_bytes:
-            raise ValueError(f"{what}: offset {offset} is past the end, size {size_bytes}")
-        if is_told and offset < size_bytes:
-            raise Unavailable(f"{what}: no range from {offset} of {size_bytes} bytes: replaced now")
+    def _nothing(self, key: str, offset: int, length: int | None) -> Served:
+        """Return no bytes of an object that has none in a range, if that is so."""
+        what = self._name(key)
+        check_nothing_served(offset, length, self.stat(key).size_bytes, what)
         return Served(0, lambda _: b"", self._watch(what))
 
     @contextmanager

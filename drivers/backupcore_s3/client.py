@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-from collections.abc import Iterable, Mapping
+from base64 import b64encode
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from boto3.session import Session
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from backupcore.driver import Buffer
+from backupcore.driver.transfer import content_md5
 from backupcore.errors import Refused
 from backupcore_s3.option import Checksums, Settings
 from backupcore_s3.translation import code_of, is_missing, translated
 
-__all__ = ["Client", "content_md5", "create_bucket", "open_client"]
+__all__ = ["Client", "create_bucket", "open_client"]
 
 CONNECT_S_MAX = 10
 READ_S_MAX = 60
@@ -115,15 +114,7 @@ def create_bucket(client: Client, settings: Settings) -> None:
                 raise
 
 
-def content_md5(parts: Iterable[Buffer]) -> str:
-    """Return the value of Content-MD5 for the joined parts: a checksum, no protection."""
-    digest = hashlib.md5(usedforsecurity=False)
-    for part in parts:
-        digest.update(part)
-    return base64.b64encode(digest.digest()).decode()
-
-
 def _protect_by_md5(params: dict[str, Any], **_: object) -> None:
     """Send Content-MD5 in place of the checksum that the SDK would add to a deletion."""
-    params["headers"]["Content-MD5"] = content_md5([params["body"]])
+    params["headers"]["Content-MD5"] = b64encode(content_md5([params["body"]])).decode()
     params.get("context", {}).pop("checksum", None)

@@ -54,13 +54,6 @@ class LockMode(StrEnum):
     COMPLIANCE = "compliance"
 
 
-class Answer(StrEnum):
-    """Yes or no."""
-
-    YES = "yes"
-    NO = "no"
-
-
 @dataclass(frozen=True, slots=True)
 class Lock:
     """How objects are protected from deletion, and for how many days from their put on."""
@@ -117,9 +110,9 @@ def read_settings(url: Url) -> Settings:
         kms_key_id=kms_key_id,
         customer_key=customer_key,
         lock=_lock(url, options),
-        has_conditional_put=_is_yes(url, options, "conditional_put", Answer.YES),
+        has_conditional_put=url.wants("conditional_put", default=True),
         list_lag_s=_count(url, options, "list_lag_s", 0),
-        may_create_container=_is_yes(url, options, "create_container", Answer.NO),
+        may_create_container=url.wants("create_container"),
     )
 
 
@@ -235,10 +228,6 @@ def _choice(url: Url, options: dict[str, str], name: str, kind: type[Choice]) ->
     if given not in list(kind):
         raise Refused(f"{url}: {name} is {given!r}: write {' or '.join(kind)}")
     return kind(given)
-
-
-def _is_yes(url: Url, options: dict[str, str], name: str, default: Answer) -> bool:
-    return (_choice(url, options, name, Answer) or default) is Answer.YES
 
 
 def _count(url: Url, options: dict[str, str], name: str, default: int) -> int:

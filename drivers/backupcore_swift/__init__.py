@@ -34,6 +34,8 @@ from backupcore.driver import (
     check_prefix,
     hookimpl,
 )
+from backupcore.driver.http import check_nothing_served
+from backupcore.driver.transfer import content_md5
 from backupcore.errors import ObjectExists, ObjectMissing, Unavailable
 from backupcore.runtime import Clock, SystemClock
 from backupcore_swift.connection import Line
@@ -41,7 +43,7 @@ from backupcore_swift.container import Container
 from backupcore_swift.environment import choose_way
 from backupcore_swift.login import Login
 from backupcore_swift.option import Settings, read_settings
-from backupcore_swift.transfer import Reading, Sending, md5_of
+from backupcore_swift.transfer import Reading, Sending
 from backupcore_swift.translation import status_of, translated
 
 __all__ = ["SwiftDriver", "backupcore_open_driver"]
@@ -74,7 +76,7 @@ class SwiftDriver(Driver):
         """Send the object in one request; Swift refuses it when its bytes have changed."""
         what = self._name(check_key(key))
         headers = {"If-None-Match": "*"} if if_absent else {}
-        sending = Sending(what, parts, md5_of(parts), headers, self._clock)
+        sending = Sending(what, parts, content_md5(parts).hex(), headers, self._clock)
         with translated(what):
             try:
                 self._line.call(sending.run, **self._address(key))
@@ -162,11 +164,7 @@ class SwiftDriver(Driver):
                 except ClientException as error:
                     if status_of(error) != 416:
                         raise
-        size_bytes = self.stat(key).size_bytes
-        if offset > size_bytes:
-            raise ValueError(f"{what}: offset {offset} is past the end, size {size_bytes}")
-        if length != 0 and offset < size_bytes:
-            raise Unavailable(f"{what}: no range from {offset} of {size_bytes} bytes: replaced now")
+        check_nothing_served(offset, length, self.stat(key).size_bytes, what)
         return 0
 
     @contextmanager

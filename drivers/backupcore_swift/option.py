@@ -51,10 +51,8 @@ def read_settings(url: Url) -> Settings:
     for name in sorted(set(options) - {"create_container"}):
         if not options[name]:
             raise Refused(f"{url}: {name} is empty: give it a value or leave it out")
-    chosen = options.get("create_container", "no")
-    if chosen not in ("yes", "no"):
-        raise Refused(f"{url}: create_container is {chosen!r}: write yes or no")
-    if "storage_policy" in options and chosen != "yes":
+    may_create_container = url.wants("create_container")
+    if "storage_policy" in options and not may_create_container:
         raise Refused(
             f"{url}: storage_policy is for a container that is made: add create_container=yes"
         )
@@ -64,7 +62,7 @@ def read_settings(url: Url) -> Settings:
     return Settings(
         container=_container(url),
         prefix=_prefix(url),
-        may_create_container=chosen == "yes",
+        may_create_container=may_create_container,
         storage_policy=options.get("storage_policy", ""),
         cloud=options.get("cloud", ""),
         region=options.get("region", ""),

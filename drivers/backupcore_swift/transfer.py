@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,23 +11,14 @@ from swiftclient import client
 
 from backupcore.driver import Buffer
 from backupcore.driver.http import check_content_range, range_header
-from backupcore.driver.transfer import Body, Watchdog
+from backupcore.driver.transfer import PIECE_BYTES_MAX, Body, Watchdog, content_md5
 from backupcore.errors import Unavailable
 from backupcore.runtime import Clock
 from backupcore_swift.connection import Connection
 
-__all__ = ["Reading", "Sending", "md5_of"]
+__all__ = ["Reading", "Sending"]
 
-PIECE_BYTES_MAX = 256 << 10
 _MD5 = re.compile(r"[0-9a-f]{32}")
-
-
-def md5_of(parts: Sequence[Buffer]) -> str:
-    """Return the MD5 of the joined parts in hex, which Swift's ETag is; no matter of secrecy."""
-    digest = hashlib.md5(usedforsecurity=False)
-    for part in parts:
-        digest.update(part)
-    return digest.hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,4 +123,4 @@ def _is_intact(view: memoryview, headers: Mapping[str, str]) -> bool:
     # the ETag of an object in segments is made of theirs
     if "x-static-large-object" in headers or "x-object-manifest" in headers:
         return True
-    return etag == md5_of([view]) if _MD5.fullmatch(etag) else bool(etag)
+    return etag == content_md5([view]).hex() if _MD5.fullmatch(etag) else bool(etag)

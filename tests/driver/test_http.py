@@ -2,7 +2,13 @@ from __future__ import annotations
 
 import pytest
 
-from backupcore.driver.http import check_content_range, range_header, retry_after_s, status_error
+from backupcore.driver.http import (
+    check_content_range,
+    check_nothing_served,
+    range_header,
+    retry_after_s,
+    status_error,
+)
 from backupcore.errors import AccessDenied, StoreError, StoreFull, Unavailable
 
 LATER = (408, 409, 425, 429, 498, 500, 502, 503, 504, 520, 599)
@@ -87,3 +93,12 @@ def test_range_that_was_asked_for_passes(given: str, length: int | None) -> None
 def test_another_range_than_asked_for_is_told(given: str | None, length: int | None) -> None:
     with pytest.raises(Unavailable, match="pack: asked for bytes=5-"):
         check_content_range(given, 5, length, "pack")
+
+
+def test_nothing_is_served_of_a_range_without_bytes_only() -> None:
+    check_nothing_served(4, None, 4, "key")
+    check_nothing_served(2, 0, 4, "key")
+    with pytest.raises(ValueError, match="key: offset 5 is past the end, size 4"):
+        check_nothing_served(5, 0, 4, "key")
+    with pytest.raises(Unavailable, match="no range from 3 of 4 bytes: replaced now"):
+        check_nothing_served(3, 1, 4, "key")

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backupcore.driver.transfer import Body, Watchdog
+from backupcore.driver import Buffer
+from backupcore.driver.transfer import Body, Watchdog, content_md5
 from backupcore.errors import Unavailable
 from tests.driver.fake_clock import FakeClock
 
@@ -64,3 +65,9 @@ def test_watchdog_lets_a_transfer_pass_that_is_slow_enough_to_end() -> None:
     for _ in range(10):
         clock.sleep(60)
         watchdog.moved(600)
+
+
+def test_the_md5_of_an_object_is_that_of_its_joined_parts() -> None:
+    parts: list[Buffer] = [b"one", bytearray(b"two"), memoryview(b"three")]
+    joined = content_md5([Body(parts).read()])
+    assert content_md5(parts).hex() == joined.hex() == "7b0391feb2e0cd271f1cf39aafb4376f"

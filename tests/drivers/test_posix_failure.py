@@ -334,3 +334,31 @@ def test_a_name_that_is_not_durable_is_no_win(
     with pytest.raises(StoreError) as failed:
         driver.put("registers/second", [b"content"], if_absent=if_absent)
     assert type(failed.value) is kind
+
+
+def test_an_object_that_exists_is_told_once_its_name_is_durable(
+    driver: PosixDriver, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver.put("registers/first", [b"content"])
+    synced: list[str] = []
+    real = os.fsync
+
+    def sync(descriptor: int) -> None:
+        synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    with pytest.raises(ObjectExists):
+        driver.put("registers/first", [b"other"], if_absent=True)
+    assert synced[1:] == [str(root / "registers"), str(root)]
+
+
+def test_the_names_of_directories_made_above_the_root_are_durable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+    monkeypatch.setattr(
+        os, "fsync", lambda descriptor: synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+    )
+    PosixDriver(str(tmp_path / "a" / "b")).create_root()
+    assert sorted(synced) == [str(tmp_path), str(tmp_path / "a")]

@@ -7,12 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from backupcore.driver import Buffer
 from backupcore.driver.registry import driver_schemes, open_driver, scheme_capabilities
-from backupcore.driver.transfer import Body
 from backupcore.errors import AccessDenied, Refused
 from backupcore.url import Url
-from backupcore_s3.client import content_md5
 from backupcore_s3.option import Settings, read_settings
 
 REFUSED = {
@@ -131,8 +128,3 @@ def test_without_the_sdk_it_is_said_how_to_get_it() -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     assert "pip install 'backupcore[s3]'" in done.stdout
-
-
-def test_content_md5_is_that_of_the_joined_parts() -> None:
-    parts: list[Buffer] = [b"one", bytearray(b"two"), memoryview(b"three")]
-    assert content_md5(parts) == content_md5([Body(parts).read()]) == "ewOR/rLgzScfHPOar7Q3bw=="
