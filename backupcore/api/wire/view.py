@@ -35,7 +35,7 @@ def time_text(time: datetime | None) -> str | None:
     """Return a time as the API writes it: UTC, microseconds, no zone."""
     if time is None:
         return None
-    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")
+    return time.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
 
 
 def backup_summary(row: BackupRow, place: Place) -> Document:
