@@ -3,35 +3,37 @@
 from __future__ import annotations
 
 import fcntl
-import importlib
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from waitress.server import create_server
 
 from backupcore.api import OPEN_PATHS, Addition, create_app
-from backupcore.api.access import Access, KeystoneAccess, OpenAccess, TokenAccess
-from backupcore.api.operator.door import OperatorDoor, Trail
+from backupcore.api.access import (
+    Access,
+    KeystoneAccess,
+    OpenAccess,
+    TokenAccess,
+    check_keystone,
+    with_keystone,
+)
+from backupcore.api.operator.door import REQUEST_ID, OperatorDoor, Trail
 from backupcore.api.operator.metrics import Metrics
 from backupcore.driver.registry import DEFAULT_SCHEME, driver_schemes
 from backupcore.errors import Refused
+from backupcore.provider.registry import provider_kinds
 from backupcore.service import Policy, Service, Settings
 from backupcore.url import Url
 
 if TYPE_CHECKING:
-    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+    from wsgiref.types import WSGIApplication
 
 __all__ = ["check_settings", "guarded", "serve"]
 
 log = logging.getLogger(__name__)
-
-_IDENTITY = (
-    "HTTP_X_IDENTITY_STATUS", "HTTP_X_USER", "HTTP_X_PROJECT", "HTTP_X_ROLE", "HTTP_X_SERVICE",
-    "HTTP_X_DOMAIN", "HTTP_X_TENANT", "HTTP_X_IS_ADMIN", "HTTP_X_SYSTEM", "HTTP_OPENSTACK_SYSTEM",
-)  # fmt: skip
 
 
 def serve(settings: Settings, *, ready: Callable[[str], None]) -> None:
@@ -64,7 +66,7 @@ def check_settings(settings: Settings) -> None:
     if auth.kind == "tokens":
         TokenAccess(settings.path(auth.file))
     elif auth.kind == "keystone":
-        _keystone_class()
+        check_keystone(auth.keystone)
     Policy(settings.path(auth.policy_file) if auth.policy_file else None)
     known = driver_schemes()
     for name, container in settings.containers.items():
@@ -72,6 +74,13 @@ def check_settings(settings: Settings) -> None:
         if scheme not in known:
             raise Refused(
                 f"containers.{name}: no driver for {scheme}: there are {', '.join(known)}"
+            )
+    kinds = provider_kinds()
+    for name, provider in settings.providers.items():
+        if provider.kind not in kinds:
+            raise Refused(
+                f"providers.{name}: no provider of kind {provider.kind}: there are "
+                f"{', '.join(kinds)}"
             )
 
 
@@ -81,7 +90,10 @@ def guarded(service: Service, settings: Settings, metrics: Metrics) -> WSGIAppli
     trail = Addition(middleware=[Trail()])
     if auth.kind == "keystone":
         inner = create_app(service, KeystoneAccess(), additions=[trail])
-        return OperatorDoor(_with_keystone(inner, dict(auth.keystone)), service, metrics)
+        checked = with_keystone(
+            inner, auth.keystone, OPEN_PATHS, lambda environ: str(environ[REQUEST_ID])
+        )
+        return OperatorDoor(checked, service, metrics)
     access: Access = OpenAccess() if auth.kind == "none" else TokenAccess(settings.path(auth.file))
     return OperatorDoor(create_app(service, access, additions=[trail]), service, metrics)
 
@@ -132,29 +144,3 @@ def _address(server: Any) -> str:
     found = getattr(server, "effective_listen", None)
     host, port = found[0] if found else (server.effective_host, server.effective_port)
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _keystone_class() -> Any:
-    try:
-        return importlib.import_module("keystonemiddleware.auth_token").AuthProtocol
-    except ImportError as error:
-        raise Refused(
-            "api.auth.kind keystone: keystonemiddleware is not installed: "
-            "pip install 'backupcore[keystone]'"
-        ) from error
-
-
-def _with_keystone(application: WSGIApplication, options: dict[str, str]) -> WSGIApplication:
-    """Return the application behind keystonemiddleware; what is open to anybody goes around it."""
-    defaults = {"service_token_roles_required": "true", "service_token_roles": "service"}
-    protected = _keystone_class()(application, {**defaults, **options})
-
-    def choose(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        for name in [name for name in environ if name.startswith(_IDENTITY)]:
-            del environ[name]
-        path = environ.get("PATH_INFO", "").rstrip("/") or "/"
-        chosen: Any = application if path in OPEN_PATHS else protected
-        answer: Iterable[bytes] = chosen(environ, start_response)
-        return answer
-
-    return choose

@@ -12,7 +12,7 @@ fills an empty catalog from there. SQLite by default, PostgreSQL by URL.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from types import MappingProxyType
 from typing import TypeVar
 
@@ -172,6 +172,13 @@ class Catalog(Closing):
         return self._database.write(
             lambda connection: change(Rows(connection, self._default_limits, self._clock.now()))
         )
+
+    def claimed(self) -> AbstractContextManager[None]:
+        """Keep other services from working on these rows until the block ends.
+
+        Raises: Refused when another one does; CatalogUnavailable.
+        """
+        return self._database.claimed()
 
     def schema_version(self) -> str | None:
         """Return the version of the database's tables, None when it has none."""

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 import tenacity
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, func, make_url, select
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -26,6 +26,7 @@ from backupcore.runtime import Runtime
 __all__ = ["Database"]
 
 T = TypeVar("T")
+CLAIM_KEY = int.from_bytes(b"backup")  # any number that all of us agree on
 BUSY_S_MAX = 30.0
 ATTEMPT_COUNT_MAX = 10
 WAIT_FIRST_S = 0.02
@@ -82,6 +83,31 @@ class Database(Closing):
                 return change(connection)
 
         return self._repeat(attempt)
+
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Keep other services from working on a PostgreSQL database until the block ends.
+
+        The lock is that of a connection: it goes with the process, whatever ends it, and when the
+        server is restarted. A file of SQLite is its service's own, as the folder that it lies in.
+        Raises: Refused when another service has it; CatalogUnavailable.
+        """
+        if self.is_sqlite:
+            yield
+            return
+        with self._translated():
+            connection = self.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+            is_ours = connection.scalar(select(func.pg_try_advisory_lock(CLAIM_KEY)))
+        try:
+            if not is_ours:
+                raise Refused(
+                    f"{self.name}: another service works on this catalog: end that one first"
+                )
+            yield
+        finally:
+            # not given back to the others of the pool: the lock would go with it
+            connection.invalidate()
+            connection.close()
 
     def close(self) -> None:
         """Close every connection."""

@@ -176,12 +176,24 @@ def read_settings(path: Path) -> Settings:
         raise Refused(f"{path}: cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise Refused(f"{path}: is not TOML: {error}") from error
+    _check_entries(document, path)
     try:
         settings = msgspec.convert(document, Settings)
     except msgspec.ValidationError as error:
         raise Refused(f"{path}: {error}") from error
     _check(settings, path)
     return settings
+
+
+def _check_entries(document: dict[str, Any], path: Path) -> None:
+    """Check each container and provider by itself, to name it. Raises: Refused."""
+    for section, kind in (("containers", Container), ("providers", Provider)):
+        entries = document.get(section)
+        for name, entry in entries.items() if isinstance(entries, dict) else ():
+            try:
+                msgspec.convert(entry, kind)
+            except msgspec.ValidationError as error:
+                raise Refused(f"{path}: {section}.{name}: {error}") from error
 
 
 def _check(settings: Settings, path: Path) -> None:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from backupcore.errors import Refused, RepositoryMissing
+from backupcore.errors import BackupError, Refused, RepositoryMissing
 from backupcore.repository import Repository, create_repository, open_repository
 from backupcore.runtime import Runtime, StopFlag
 from backupcore.service.error import Invalid
@@ -35,7 +35,7 @@ class Stores:
         """
         containers = self._settings.containers
         for name in sorted(containers, key=lambda name: name == ANY_CONTAINER):
-            with self._prepared(name, containers[name]) as repository:
+            with _naming(name), self._prepared(name, containers[name]) as repository:
                 first = self._names.setdefault(repository.config.repository_id, name)
             if name == ANY_CONTAINER:
                 self._any = first
@@ -103,3 +103,13 @@ class Stores:
             return self._settings.containers[name]
         except KeyError:
             raise Invalid(f"Invalid input received: container {name} is not configured") from None
+
+
+@contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """Say in errors which container's URL they are about."""
+    try:
+        yield
+    except BackupError as error:
+        error.args = (f"containers.{name}: {error}", *error.args[1:])
+        raise

@@ -88,6 +88,8 @@ class Keystone(Way):
         ):
             reason = error.__context__
         fact = f"{self._what}: {_words(reason)}"
+        if isinstance(reason, ksa.NotFound) and "application credential" in fact.lower():
+            return AccessDenied(f"{fact}: it was deleted or has ended: make another")
         if isinstance(reason, ksa.HttpError):
             headers = getattr(reason.response, "headers", None) or {}
             lower = {name.lower(): value for name, value in headers.items()}

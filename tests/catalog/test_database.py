@@ -107,3 +107,28 @@ def test_a_connection_that_breaks_midway_is_unavailable(postgres_server: Postgre
         with catalog.reading() as reader:
             assert reader.usage("p").backups == 0
     postgres_server.drop("broken")
+
+
+@need_postgres()
+@pytest.mark.xdist_group("postgres")
+def test_a_catalog_is_one_service_s_until_it_lets_go(postgres_server: Postgres) -> None:
+    url = postgres_server.create("claimed")
+    with Catalog.open(url) as first, Catalog.open(url) as second:
+        with first.claimed():
+            with pytest.raises(Refused, match="claimed.*: another service works on this catalog"):
+                second.claimed().__enter__()
+            second.write(lambda rows: rows.add_backup(backup_row()))
+        with second.claimed(), second.reading() as rows:
+            assert rows.usage("p").backups == 1
+    postgres_server.drop("claimed")
+
+
+@need_postgres()
+@pytest.mark.xdist_group("postgres")
+def test_a_claim_whose_connection_broke_ends_in_peace(postgres_server: Postgres) -> None:
+    url = postgres_server.create("cut")
+    with Catalog.open(url) as catalog, catalog.claimed():
+        postgres_server.run(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'cut'"
+        )
+    postgres_server.drop("cut")

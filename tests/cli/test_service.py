@@ -188,6 +188,7 @@ def test_missing_libraries_are_told_with_what_installs_them(place: Place) -> Non
         ("api", '[api]\nauth = { kind = "tokens" }', "backupcore token add"),
         ("store", '[containers.a]\nurl = "b"', "default_container"),
         ("store", '[containers.volumebackups]\nurl = "ftp:b"', "no driver for ftp"),
+        ("providers", '[providers.a]\nkind = "dir"', "providers.a: no provider of kind dir"),
     ],
 )
 def test_settings_that_cannot_work_are_told(place: Place, name: str, text: str, told: str) -> None:
@@ -210,6 +211,24 @@ def test_a_token_is_shown_once_and_only_its_hash_is_kept(place: Place) -> None:
     assert made["token"] not in file.read_text()
     assert [entry["roles"] for entry in kept] == [["member"], ["admin"]]
     assert file.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(("user", "project"), [("anna", "a b"), ("anna\n", "a"), ("", "a")])
+def test_a_token_that_would_lock_everybody_out_is_not_written(
+    place: Place, user: str, project: str
+) -> None:
+    file = place.folder / "tokens.toml"
+    arguments = ("token", "add", "--file", str(file), "--user", user, "--project", project)
+    assert "letters, digits and . _ @ -" in refusal(place, *arguments)
+    assert not file.exists()
+
+
+def test_no_token_is_added_to_a_file_that_nobody_believes(place: Place) -> None:
+    (file := place.folder / "tokens.toml").write_text("token = 1")
+    file.chmod(0o600)
+    arguments = ("token", "add", "--file", str(file), "--user", "anna", "--project", "demo")
+    assert "tokens.toml: Expected" in refusal(place, *arguments)
+    assert file.read_text() == "token = 1"
 
 
 def test_an_empty_catalog_is_filled_from_the_repository(place: Place) -> None:

@@ -1,4 +1,7 @@
-"""A program with openstacksdk: backs up, exports, imports under another id, deletes, restores."""
+"""A program with openstacksdk: backs up, exports, imports under another id, deletes, restores.
+
+It is given an endpoint and a token, or nothing: then it logs in as its environment says.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +14,13 @@ from uuid import uuid4
 import openstack
 
 
-def main(endpoint: str, token: str) -> dict[str, Any]:
+def main(*given: str) -> dict[str, Any]:
     """Return what the session saw."""
-    cloud = openstack.connect(
-        auth_type="admin_token",
-        auth={"endpoint": endpoint, "token": token},
-        load_yaml_config=False,
-        load_envvars=False,
-    )
+    login: dict[str, Any] = {}
+    if given:
+        endpoint, token = given
+        login = {"auth_type": "admin_token", "auth": {"endpoint": endpoint, "token": token}}
+    cloud = openstack.connect(load_yaml_config=False, load_envvars=not given, **login)
     storage = cloud.block_storage
     volume = storage.find_volume("disk.img", ignore_missing=False)
     backup = storage.create_backup(volume_id=volume.id, name="by sdk")

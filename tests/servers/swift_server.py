@@ -1,6 +1,7 @@
 """A whole Swift on this machine: proxy, account, container and object server, each a process.
 
 One device, one replica, no daemons. Logins by TempAuth; containers and objects also by S3 (s3api).
+When asked, tokens of a Keystone are good too, for an account of each of its projects.
 """
 
 from __future__ import annotations
@@ -70,7 +71,8 @@ container_update_timeout = 30
 # a server that was killed and is back must be asked again at once
 _PROXY = """\
 [pipeline:main]
-pipeline = catch_errors gatekeeper healthcheck cache listing_formats bulk s3api tempauth copy \
+pipeline = catch_errors gatekeeper healthcheck cache listing_formats bulk s3api {keystone} \
+tempauth copy \
 container-quotas account-quotas slo dlo versioned_writes symlink proxy-server
 [app:proxy-server]
 use = egg:swift#proxy
@@ -98,6 +100,19 @@ use = egg:swift#versioned_writes
 allow_versioned_writes = true
 allow_object_versioning = true
 """
+# a token that was revoked is refused at once; another reseller prefix leaves TempAuth its account
+_KEYSTONE = """\
+[filter:authtoken]
+paste.filter_factory = keystonemiddleware.auth_token:filter_factory
+delay_auth_decision = true
+include_service_catalog = false
+token_cache_time = -1
+{options}
+[filter:keystoneauth]
+use = egg:swift#keystoneauth
+reseller_prefix = KEY
+operator_roles = admin, member
+"""
 _PLAIN_FILTERS = {
     "catch_errors": "catch_errors",
     "gatekeeper": "gatekeeper",
@@ -118,7 +133,8 @@ class SwiftServer:
     """A running Swift.
 
     user, key: an administrator of its account; reader_key: of READER, who may do nothing there.
-    The S3 access key is `user`, the secret key is `key`.
+    The S3 access key is `user`, the secret key is `key`. catalogue_url: the entry in the
+    catalogue of a Keystone whose tokens are good.
     """
 
     auth_url: str
@@ -127,6 +143,7 @@ class SwiftServer:
     user: str
     key: str = field(repr=False)
     reader_key: str = field(repr=False)
+    catalogue_url: str = field(repr=False)
     servers: Mapping[str, Server] = field(repr=False)
     ports: Mapping[str, int] = field(repr=False)
 
@@ -157,11 +174,13 @@ def swift_server(
     token_life_s: int = 86_400,
     max_file_size_bytes: int = 5_368_709_122,
     page_count: int = 10_000,
+    keystone: Mapping[str, str] | None = None,
 ) -> Iterator[SwiftServer]:
     """Run a Swift in an empty or new folder, such as one of `storage_folder`.
 
     token_life_s: how long a token of TempAuth is good. page_count: the most objects that one
-    answer lists; S3 needs 1001 or more.
+    answer lists; S3 needs 1001 or more. keystone: options of keystonemiddleware; with them
+    tokens of that Keystone are good.
     """
     if importlib.util.find_spec("swift") is None:
         pytest.skip("no Swift server: pip install swift")
@@ -175,7 +194,7 @@ def swift_server(
         "page_count": page_count,
     }
     _write_rings(folder, ports)
-    _write_configuration(folder, ports, {**keys, **limits})
+    _write_configuration(folder, ports, {**keys, **limits}, keystone or {})
     servers: dict[str, Server] = {}
     try:
         for name in ports:
@@ -188,6 +207,7 @@ def swift_server(
             storage_url=f"{place}/v1/AUTH_test",
             s3_endpoint=place,
             user=USER,
+            catalogue_url=f"{place}/v1/KEY_%(project_id)s",
             servers=servers,
             ports=ports,
             **keys,
@@ -245,7 +265,10 @@ def _write_rings(folder: Path, ports: Mapping[str, int]) -> None:
 
 
 def _write_configuration(
-    folder: Path, ports: Mapping[str, int], settings: Mapping[str, object]
+    folder: Path,
+    ports: Mapping[str, int],
+    settings: Mapping[str, object],
+    keystone: Mapping[str, str],
 ) -> None:
     (folder / "devices/d1").mkdir(parents=True, exist_ok=True)
     (folder / "swift.conf").write_text(_SWIFT_CONF.format_map(settings))
@@ -253,7 +276,11 @@ def _write_configuration(
     for name, port in ports.items():
         text = _DEFAULT.format(port=port, user=user, folder=folder)
         if name == "proxy":
-            text += _PROXY.format_map(settings)
+            words = "authtoken keystoneauth" if keystone else ""
+            text += _PROXY.format(keystone=words, **settings)
+            if keystone:
+                options = "\n".join(f"{key} = {value}" for key, value in keystone.items())
+                text += _KEYSTONE.format(options=options)
             for section, egg in _PLAIN_FILTERS.items():
                 text += f"[filter:{section}]\nuse = egg:swift#{egg}\n"
         else:

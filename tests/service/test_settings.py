@@ -105,7 +105,8 @@ def test_a_value_of_the_wrong_type_or_range_is_refused_by_its_option(
 def test_a_wrong_value_of_a_container_or_provider_is_refused_by_its_option(
     tmp_path: Path, text: str, option: str
 ) -> None:
-    assert re.search(rf"\.{option}`", refusal(tmp_path, LEAST + text))
+    section = text.partition("]")[0][1:]
+    assert re.search(rf": {re.escape(section)}: .*\.{option}`", refusal(tmp_path, LEAST + text))
 
 
 @pytest.mark.parametrize(

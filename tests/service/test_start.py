@@ -6,7 +6,7 @@ import pytest
 
 from backupcore.catalog import Listing, Scope
 from backupcore.catalog.status import BackupStatus, SnapshotStatus
-from backupcore.errors import Refused, TargetError
+from backupcore.errors import Refused, StoreError, TargetError
 from backupcore.provider import Provider
 from backupcore.service import BackupWish, Service, SnapshotWish
 from tests.service.scene import ADMIN, ALICE, PROJECT, Scene, settings, started
@@ -16,6 +16,13 @@ def test_two_names_of_one_repository_are_refused(tmp_path: Path) -> None:
     store = {"url": f"posix:{tmp_path / 'store'}"}
     given = settings(tmp_path, containers={"volumebackups": store, "twin": store})
     with Service(given) as service, pytest.raises(Refused, match="are the same repository"):
+        service.start()
+
+
+def test_a_repository_that_cannot_be_opened_is_told_by_its_container(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    given = settings(tmp_path, containers={"volumebackups": {"url": f"posix:{tmp_path}/file/a"}})
+    with Service(given) as service, pytest.raises(StoreError, match=r"^containers\.volumebackups: "):
         service.start()
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from backupcore.api.access.believing import LegacyAnswer, OpenAccess
 from backupcore.api.access.identity import Access, Identity, unauthorized
-from backupcore.api.access.keystone import KeystoneAccess
-from backupcore.api.access.token import TokenAccess, hash_token
+from backupcore.api.access.keystone import KeystoneAccess, check_keystone, with_keystone
+from backupcore.api.access.token import TokenAccess, add_token, hash_token
 
 __all__ = [
     "Access",
@@ -19,6 +19,9 @@ __all__ = [
     "LegacyAnswer",
     "OpenAccess",
     "TokenAccess",
+    "add_token",
+    "check_keystone",
     "hash_token",
     "unauthorized",
+    "with_keystone",
 ]

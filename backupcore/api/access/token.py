@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import json
 import logging
 import os
 import stat
 import threading
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
@@ -26,7 +28,7 @@ from msgspec import Meta, Struct
 from backupcore.api.access.identity import Access, Identity, implied, unauthorized
 from backupcore.errors import Refused
 
-__all__ = ["TokenAccess", "hash_token"]
+__all__ = ["TokenAccess", "add_token", "hash_token"]
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +82,30 @@ class TokenAccess(Access):
                         description="Nobody can be let in now: the operator's log tells more."
                     ) from error
             return self._identities
+
+
+def add_token(path: Path, token: str, *, user: str, project: str, roles: Sequence[str]) -> None:
+    """Write the hash of a new token to the end of a file, made when there is none.
+
+    Raises: Refused before anything is written when nobody could come in afterwards.
+    """
+    fields = {"sha256": hash_token(token), "user": user, "project": project, "roles": list(roles)}
+    try:
+        msgspec.convert(fields, _Token)
+    except msgspec.ValidationError as error:
+        raise Refused(
+            f"user {user!r}, project {project!r}: a user is up to 255 printable characters, a "
+            "project up to 255 letters, digits and . _ @ -"
+        ) from error
+    lines = [f"{name} = {json.dumps(value)}" for name, value in fields.items()]  # TOML too
+    if path.exists():
+        _read(path)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "a", encoding="utf-8") as file:
+            file.write("\n".join(["", "[[token]]", *lines, ""]))
+    except OSError as error:
+        raise Refused(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def hash_token(token: str) -> str:

@@ -9,6 +9,7 @@ import logging
 
 import falcon
 
+from backupcore.catalog.error import CatalogUnavailable
 from backupcore.errors import BackupError, StoreError
 from backupcore.service import Denied, Invalid, Missing, NotReady, OverQuota, ServiceError
 
@@ -93,10 +94,14 @@ def _unexpected(
     error: BackupError,
     params: dict[str, object],
 ) -> None:
-    """Hide what the operator's own errors tell; a store that is away is worth another try."""
+    """Hide what the operator's own errors tell; what is away is worth another try."""
     log.error("request failed", exc_info=error)
-    code = 503 if isinstance(error, StoreError) else 500
-    _answer(response, code, "The backup store is not available." if code == 503 else INTERNAL)
+    if isinstance(error, CatalogUnavailable):
+        _answer(response, 503, "The catalog is not available.")
+    elif isinstance(error, StoreError):
+        _answer(response, 503, "The backup store is not available.")
+    else:
+        _answer(response, 500, INTERNAL)
 
 
 def _internal(

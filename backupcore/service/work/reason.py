@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from backupcore.catalog.error import CatalogUnavailable
 from backupcore.errors import (
     AccessDenied,
     BackupMissing,
@@ -27,6 +28,7 @@ _REASONS: tuple[tuple[type[BaseException], str], ...] = (
     (SessionFenced, "ended: another process took it over or deleted it"),
     (StoreFull, "the backup store is full"),
     (AccessDenied, "the backup store refused access"),
+    (CatalogUnavailable, "the catalog did not answer"),
     (Unavailable, "the backup store did not answer"),
     (StoreError, "the backup store failed"),
     (BackupMissing, "the stored backup is not there"),

@@ -146,6 +146,15 @@ def test_what_keystone_answers_instead_is_told_as_it_is(
         driver.put("config", [b"x"])
 
 
+def test_an_application_credential_that_is_gone_is_denied(
+    user: Keystone, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = {"error": {"code": 404, "message": "Could not find Application Credential: a."}}
+    monkeypatch.setattr(user, "log_in", lambda identity: (404, "", answer))
+    with place.open() as driver, pytest.raises(AccessDenied, match="make another"):
+        driver.get("config")
+
+
 @pytest.mark.parametrize("path", ["/v3", ""])
 def test_a_keystone_that_is_away_is_unavailable(
     user: Keystone, place: Place, monkeypatch: pytest.MonkeyPatch, path: str
