@@ -19,7 +19,7 @@ from backupcore.driver.relay import Layer
 from backupcore.errors import Stopped, Unavailable
 from backupcore.runtime import Clock, Runtime, StopFlag
 
-__all__ = ["RetryPolicy", "Retrying", "Throttled"]
+__all__ = ["RetryPolicy", "Retrying", "Throttled", "open_retrying"]
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -105,6 +105,57 @@ class RetryPolicy:
     deadline_s: float = 300.0
 
 
+@dataclass(frozen=True, slots=True)
+class _Patience:
+    """Repeats a call that raised `Unavailable` until it worked or it is too late."""
+
+    policy: RetryPolicy
+    runtime: Runtime
+    stop: StopFlag
+
+    def repeat(self, operation: str, call: Callable[[], T]) -> T:
+        """Return what the call returned in the end."""
+        clock, policy = self.runtime.clock, self.policy
+        deadline = clock.monotonic() + policy.deadline_s
+
+        def is_too_late(state: tenacity.RetryCallState) -> bool:
+            return clock.monotonic() + state.upcoming_sleep > deadline
+
+        attempts = tenacity.Retrying(
+            sleep=lambda wait_s: _wait(clock, self.stop, wait_s),
+            stop=is_too_late,
+            wait=self._choose_wait,
+            retry=tenacity.retry_if_exception_type(Unavailable),
+            before_sleep=lambda state: _tell(operation, state),
+            reraise=True,
+        )
+        return attempts(call)
+
+    def _choose_wait(self, state: tenacity.RetryCallState) -> float:
+        """Return the seconds until the next attempt.
+
+        Source: "Exponential Backoff And Jitter", AWS Architecture Blog, 2015 (full jitter).
+        """
+        window = tenacity.wait_exponential(
+            multiplier=self.policy.wait_first_s, max=self.policy.wait_s_max
+        )
+        share = int.from_bytes(self.runtime.random_bytes(8)) / (1 << 64)
+        error = _error_of(state)
+        asked_s = error.retry_after_s if isinstance(error, Unavailable) else None
+        return (asked_s or 0.0) + share * window(state)
+
+
+def open_retrying(
+    open_below: Callable[[], Driver], *, runtime: Runtime, stop: StopFlag | None = None
+) -> Retrying:
+    """Return a driver that repeats, opened as patiently: some ask their store when opened.
+
+    Raises: Stopped, and what opening raises.
+    """
+    patience = _Patience(RetryPolicy(), runtime, stop or runtime.never)
+    return Retrying(patience.repeat("open", open_below), runtime=runtime, stop=stop)
+
+
 class Retrying(Layer):
     """Repeats calls that raised `Unavailable`, and nothing else.
 
@@ -124,12 +175,9 @@ class Retrying(Layer):
         stop: StopFlag | None = None,
     ) -> None:
         super().__init__(below)
-        self._policy = policy or RetryPolicy()
-        self._runtime = runtime or Runtime()
-        self._stop = stop or self._runtime.never
-        self._window = tenacity.wait_exponential(
-            multiplier=self._policy.wait_first_s, max=self._policy.wait_s_max
-        )
+        runtime = runtime or Runtime()
+        patience = _Patience(policy or RetryPolicy(), runtime, stop or runtime.never)
+        self._repeat = patience.repeat
 
     def put(
         self,
@@ -172,34 +220,6 @@ class Retrying(Layer):
         """Delete until it worked. Raises: Stopped."""
         chosen = tuple(keys)  # an iterator could be read once only
         self._repeat("delete", lambda: self.below.delete(chosen))
-
-    def _repeat(self, operation: str, call: Callable[[], T]) -> T:
-        """Return what the call returned in the end."""
-        clock, policy = self._runtime.clock, self._policy
-        deadline = clock.monotonic() + policy.deadline_s
-
-        def is_too_late(state: tenacity.RetryCallState) -> bool:
-            return clock.monotonic() + state.upcoming_sleep > deadline
-
-        attempts = tenacity.Retrying(
-            sleep=lambda wait_s: _wait(clock, self._stop, wait_s),
-            stop=is_too_late,
-            wait=self._choose_wait,
-            retry=tenacity.retry_if_exception_type(Unavailable),
-            before_sleep=lambda state: _tell(operation, state),
-            reraise=True,
-        )
-        return attempts(call)
-
-    def _choose_wait(self, state: tenacity.RetryCallState) -> float:
-        """Return the seconds until the next attempt.
-
-        Source: "Exponential Backoff And Jitter", AWS Architecture Blog, 2015 (full jitter).
-        """
-        share = int.from_bytes(self._runtime.random_bytes(8)) / (1 << 64)
-        error = _error_of(state)
-        asked_s = error.retry_after_s if isinstance(error, Unavailable) else None
-        return (asked_s or 0.0) + share * self._window(state)
 
 
 def _error_of(state: tenacity.RetryCallState) -> BaseException | None:

@@ -24,13 +24,15 @@ __all__ = ["Engine", "JobKind", "JobOrder", "JobRun", "JobStatus", "JobView", "P
 class JobOrder:
     """What to do. lane: the name of the repository, whose jobs are limited together.
 
-    request_id: of the request that orders it, for the log.
+    request_id: of the request that orders it, for the log. subject: what the catalog does not
+    keep of it; whoever drops the order drops that.
     """
 
     kind: JobKind
     backup_id: str
     lane: str
     request_id: str | None = field(default_factory=current_request, compare=False)
+    subject: object = field(default=None, compare=False, repr=False)
 
     @property
     def id(self) -> str:

@@ -135,7 +135,8 @@ class InlineEngine(Engine):
             job.view = replace(job.view, done_bytes=done_bytes, total_bytes=total_bytes)
 
     def _remember(self, view: JobView, status: JobStatus) -> None:
-        self._ended[view.order.id] = replace(view, status=status)
-        self._ended.move_to_end(view.order.id)
+        order = replace(view.order, subject=None)
+        self._ended[order.id] = replace(view, order=order, status=status)
+        self._ended.move_to_end(order.id)
         if len(self._ended) > REMEMBERED_COUNT:
             self._ended.popitem(last=False)

@@ -49,12 +49,14 @@ class ProvidedVolume:
     """One volume or snapshot: its place, its size and what people call it.
 
     name: of what the provider made, the hint that was given then; so what was made shortly before
-    a crash is found again.
+    a crash is found again. is_in_use: whether somebody may be writing to it, such as a virtual
+    machine, as far as the provider can tell.
     """
 
     place: str
     size_bytes: int
     name: str
+    is_in_use: bool = False
 
 
 class Provider(Closing, ABC):
@@ -129,6 +131,7 @@ class Provider(Closing, ABC):
     def delete_snapshot(self, place: str) -> None:
         """Remove a snapshot; one that does not exist is fine (NotFound says the same).
 
+        One that is being read stays (TargetBusy), or goes on to be readable to whoever opened it.
         Raises: TargetBusy, TargetError.
         """
         raise Refused(f"provider {self.name}: has no snapshots")

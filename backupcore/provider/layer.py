@@ -1,19 +1,52 @@
-"""What is checked for every provider, before it is asked and of what it answers."""
+"""What is checked for every provider, before it is asked and of what it answers.
+
+A plugin may fail in any way a program can. What it raises that is no `BackupError` is logged with
+its trace and becomes one here, so that whoever asked can go on.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import TypeVar
 
-from backupcore.errors import NotFound, ReadOnly, Refused, TargetBusy
+from backupcore.errors import (
+    BackupError,
+    NotFound,
+    ReadOnly,
+    Refused,
+    SourceError,
+    TargetBusy,
+    TargetError,
+)
 from backupcore.model import SIZE_BYTES_MAX
 from backupcore.provider import ProvidedVolume, Provider, check_hint, check_place, is_place
 from backupcore.volume import Access, Volume
 
-__all__ = ["Checked"]
+__all__ = ["Checked", "guarded"]
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+@contextmanager
+def guarded(name: str, what: str, failure: type[BackupError] = SourceError) -> Iterator[None]:
+    """Turn whatever a plugin raises in the block into an error of ours, `failure` by default.
+
+    name: of the provider. what: was asked of it, for the message.
+    """
+    try:
+        yield
+    except BackupError:
+        raise
+    except (Exception, SystemExit) as error:
+        log.exception("provider failed", extra={"provider": name, "call": what})
+        raise failure(
+            f"provider {name}: {what}: its plugin failed ({type(error).__name__}: {error}): see "
+            "the log"
+        ) from error
 
 
 class Checked(Provider):
@@ -28,36 +61,44 @@ class Checked(Provider):
 
     def list(self) -> Iterator[ProvidedVolume]:
         """Yield every volume whose place can be kept."""
-        return _places_of(self.name, self._open_below().list())
+        return self._listed("list", self._open_below().list)
 
     def show(self, place: str) -> ProvidedVolume:
         """Show the volume of a checked place."""
-        return self._open_below().show(check_place(place))
+        below, checked = self._open_below(), check_place(place)
+        with guarded(self.name, f"show {place}"):
+            return _of_kind(below.show(checked), ProvidedVolume)
 
     def open(self, place: str, access: Access = Access.READ) -> Volume:
         """Open the volume of a checked place."""
         if access is Access.CREATE:
             raise Refused(f"provider {self.name}: {place!r}: create the volume, then open it")
-        volume = self._open_below().open(check_place(place), access)
-        if access is Access.WRITE and type(volume).write is Volume.write:
-            volume.close()
-            raise ReadOnly(f"provider {self.name}: its volumes can only be read: choose another")
-        return volume
+        below, checked = self._open_below(), check_place(place)
+        failure = SourceError if access is Access.READ else TargetError
+        with guarded(self.name, f"open {place}", failure):
+            volume = _of_kind(below.open(checked, access), Volume)
+            if access is Access.WRITE and type(volume).write is Volume.write:
+                volume.close()
+                text = f"provider {self.name}: its volumes can only be read: choose another"
+                raise ReadOnly(text)
+            return volume
 
     def create(self, hint: str, size_bytes: int) -> str:
         """Make a volume of a checked name and size."""
         if not 0 < size_bytes <= SIZE_BYTES_MAX:
             raise Refused(f"{hint}: size of {size_bytes} bytes: new volumes have 1 to 2^62 bytes")
-        return check_place(self._open_below().create(check_hint(hint), size_bytes))
+        below, checked = self._open_below(), check_hint(hint)
+        with guarded(self.name, f"create {hint}", TargetError):
+            return check_place(_of_kind(below.create(checked, size_bytes), str))
 
     def delete(self, place: str) -> None:
         """Remove the volume of a checked place unless it has snapshots."""
         below = self._open_below()
-        for found in below.list_snapshots(check_place(place)):
+        for found in self.list_snapshots(place):
             raise TargetBusy(
                 f"provider {self.name}: {place}: has snapshot {found.place}: delete that first"
             )
-        with suppress(NotFound):
+        with guarded(self.name, f"delete {place}", TargetError), suppress(NotFound):
             below.delete(place)
 
     def snapshot(self, place: str, hint: str) -> str:
@@ -65,37 +106,60 @@ class Checked(Provider):
         below = self._open_below()
         if not self.has_snapshots:
             raise Refused(f"provider {self.name}: has no snapshots: back up the volume itself")
-        return check_place(below.snapshot(check_place(place), check_hint(hint)))
+        checked, checked_hint = check_place(place), check_hint(hint)
+        with guarded(self.name, f"snapshot {place}", TargetError):
+            return check_place(_of_kind(below.snapshot(checked, checked_hint), str))
 
     def list_snapshots(self, place: str) -> Iterator[ProvidedVolume]:
         """Yield every snapshot whose place can be kept."""
-        return _places_of(self.name, self._open_below().list_snapshots(check_place(place)))
+        below, checked = self._open_below(), check_place(place)
+        return self._listed(f"list snapshots of {place}", lambda: below.list_snapshots(checked))
 
     def open_snapshot(self, place: str) -> Volume:
         """Open the snapshot of a checked place."""
-        return self._open_below().open_snapshot(check_place(place))
+        below, checked = self._open_below(), check_place(place)
+        with guarded(self.name, f"open snapshot {place}"):
+            return _of_kind(below.open_snapshot(checked), Volume)
 
     def delete_snapshot(self, place: str) -> None:
         """Remove the snapshot of a checked place."""
-        with suppress(NotFound):
-            self._open_below().delete_snapshot(check_place(place))
+        below, checked = self._open_below(), check_place(place)
+        with guarded(self.name, f"delete snapshot {place}", TargetError), suppress(NotFound):
+            below.delete_snapshot(checked)
 
     def close(self) -> None:
-        """Close the provider once."""
+        """Close the provider once; that this fails is logged."""
         if not self._is_closed:
             self._is_closed = True
-            self.below.close()
+            with suppress(BackupError), guarded(self.name, "close"):
+                self.below.close()
 
     def _open_below(self) -> Provider:
         if self._is_closed:
             raise Refused(f"provider {self.name}: is closed: open it again")
         return self.below
 
+    def _listed(
+        self, what: str, ask: Callable[[], Iterable[ProvidedVolume]]
+    ) -> Iterator[ProvidedVolume]:
+        """Yield what the provider lists, but for places that cannot be kept."""
+        with guarded(self.name, what):
+            listing = iter(ask())
+        while True:
+            with guarded(self.name, what):
+                found = next(listing, None)
+                if found is None:
+                    return
+                is_kept = is_place(_of_kind(found, ProvidedVolume).place)
+            if is_kept:
+                yield found
+            else:
+                facts = {"provider": self.name, "place": repr(found.place)}
+                log.warning("volume is left out: its place cannot be kept", extra=facts)
 
-def _places_of(name: str, volumes: Iterable[ProvidedVolume]) -> Iterator[ProvidedVolume]:
-    for volume in volumes:
-        if is_place(volume.place):
-            yield volume
-        else:
-            facts = {"provider": name, "place": repr(volume.place)}
-            log.warning("volume is left out: its place cannot be kept", extra=facts)
+
+def _of_kind(answer: T, kind: type[object]) -> T:
+    """Return an answer of the kind that was promised. Raises: TypeError."""
+    if not isinstance(answer, kind):
+        raise TypeError(f"it answered {type(answer).__name__} instead of {kind.__name__}")
+    return answer

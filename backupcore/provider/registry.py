@@ -9,7 +9,7 @@ import backupcore.provider as specification
 from backupcore.errors import Refused
 from backupcore.plugin import load_plugin, schemes
 from backupcore.provider import GROUP, Provider, check_hint
-from backupcore.provider.layer import Checked
+from backupcore.provider.layer import Checked, guarded
 
 __all__ = ["open_provider", "provider_kinds"]
 
@@ -29,9 +29,10 @@ def open_provider(
     Raises: UnknownScheme, Refused, NotFound, SourceError.
     """
     hook = load_plugin(GROUP, kind, specification)
-    provider: Provider | None = hook.backupcore_open_provider(
-        kind=kind, name=check_hint(name), options=options or {}, folder=os.path.abspath(folder)
-    )
+    with guarded(check_hint(name), "open it"):
+        provider: Provider | None = hook.backupcore_open_provider(
+            kind=kind, name=name, options=options or {}, folder=os.path.abspath(folder)
+        )
     if provider is None:
         raise Refused(f"provider {name}: the plugin of {kind} does not open it: see its options")
     return Checked(provider)

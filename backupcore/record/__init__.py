@@ -32,6 +32,7 @@ from backupcore.record.store import (
     Facts,
     belongs_to,
     check_against_store,
+    check_is_current,
     make_record,
     tenant_tag,
 )
@@ -51,6 +52,7 @@ __all__ = [
     "UnverifiedRecord",
     "belongs_to",
     "check_against_store",
+    "check_is_current",
     "decode",
     "encode",
     "make_record",

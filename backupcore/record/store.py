@@ -50,6 +50,7 @@ __all__ = [
     "Facts",
     "belongs_to",
     "check_against_store",
+    "check_is_current",
     "make_record",
     "tenant_tag",
 ]
@@ -140,11 +141,20 @@ def check_against_store(
             reason=Reason.OTHER_REPOSITORY,
         )
     manifest = _manifest(repository, claim)
-    _check_is_current(repository, claim.register)
+    _check_decision(repository, claim.register)
     looking = _Looking(repository, manifest, tuning or Tuning(), progress)
     looking.run(stop or repository.runtime.never)
-    _check_is_current(repository, claim.register)  # looking may have taken long
-    return Facts(manifest.backup, claim.register)
+    facts = Facts(manifest.backup, claim.register)
+    check_is_current(facts, repository)  # looking may have taken long
+    return facts
+
+
+def check_is_current(facts: Facts, repository: Repository) -> None:
+    """Ask again whether what the store said still holds, which costs one small request.
+
+    Raises: RecordRefused when a later register decided otherwise, StoreError.
+    """
+    _check_decision(repository, facts.register)
 
 
 def tenant_tag(repository: Repository, project_id: str) -> str:
@@ -198,7 +208,7 @@ def _manifest(repository: Repository, claim: Claim) -> Manifest:
     return manifest
 
 
-def _check_is_current(repository: Repository, name: RegisterName) -> None:
+def _check_decision(repository: Repository, name: RegisterName) -> None:
     """Raise RecordRefused when a later register decided otherwise."""
     first = name.number + 1
     for number in range(first, first + _LATER_REGISTERS_MAX):

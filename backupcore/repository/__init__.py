@@ -16,7 +16,7 @@ from backupcore.chunk.frame import check_level
 from backupcore.closing import Closing
 from backupcore.driver import Driver, Role
 from backupcore.driver.layer import ReadOnly
-from backupcore.driver.pace import Retrying
+from backupcore.driver.pace import open_retrying
 from backupcore.driver.registry import DEFAULT_SCHEME, open_driver
 from backupcore.errors import (
     BackupMissing,
@@ -273,7 +273,7 @@ def create_repository(
     parsed = _parse(url)
     if create_container:
         parsed = replace(parsed, options={**parsed.options, "create_container": "yes"})
-    driver: Driver = Retrying(open_driver(parsed), runtime=runtime)
+    driver: Driver = open_retrying(lambda: open_driver(parsed), runtime=runtime)
     domain = Domain(runtime.new_id(), runtime.random_bytes(32))
     config = Config(
         repository_id=runtime.new_id(),
@@ -328,8 +328,12 @@ def open_repository(
     Raises: RepositoryMissing, Unsupported when it needs a newer release, StoreError.
     """
     runtime = runtime or Runtime()
-    opened = open_driver(url, read_only=read_only)
-    driver: Driver = Retrying(layers(opened) if layers else opened, runtime=runtime, stop=stop)
+
+    def open_below() -> Driver:
+        opened = open_driver(url, read_only=read_only)
+        return layers(opened) if layers else opened
+
+    driver: Driver = open_retrying(open_below, runtime=runtime, stop=stop)
     try:
         config = get_opened(driver, CONFIG, Config.open)
     except ObjectMissing as error:

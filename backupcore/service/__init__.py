@@ -35,7 +35,6 @@ from backupcore.service.request.volumes import Volumes, VolumeWish
 from backupcore.service.settings import Settings, read_settings
 from backupcore.service.store import Stores
 from backupcore.service.work import Works
-from backupcore.service.work.importing import Importing
 from backupcore.service.work.reconcile import reconcile
 
 __all__ = [
@@ -111,8 +110,7 @@ class Service(Closing):
                 self.runtime,
                 heard,
             )
-            self._importing = Importing(self._context)
-            self._works = Works(self._context, self._importing)
+            self._works = Works(self._context)
             lanes = self.stores.lane_limits()
             perform = observed(self._works.perform, heard, self.runtime.clock)
             self.engine = (make_engine or _inline)(perform, settings, lanes)
@@ -126,12 +124,14 @@ class Service(Closing):
         self.snapshots = Snapshots(context, self.volumes)
         self.quotas = Quotas(context)
         self.backups = AuditedBackups(context, self.volumes, self.engine, audit=audit)
-        self.records = AuditedRecords(
-            context, self.backups, self._importing, self.engine, audit=audit
-        )
+        self.records = AuditedRecords(context, self.backups, self.engine, audit=audit)
 
     def start(self) -> None:
-        """Make what is not there yet and settle what a process before this one left behind."""
+        """Make what is not there yet and settle what a process before this one left behind.
+
+        Raises: Refused when another service works on the catalog; StoreError.
+        """
+        self._opened.enter_context(self.catalog.claimed())
         self.stores.prepare()
         self.volumes.adopt()
         reconcile(self._context, self._works.creating, self.engine)

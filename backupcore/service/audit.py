@@ -32,7 +32,6 @@ from backupcore.service.policy import Policy
 from backupcore.service.request.backups import Backups, BackupWish, RestoreWish, Restoring
 from backupcore.service.request.records import ExportedRecord, Records
 from backupcore.service.request.volumes import Volumes
-from backupcore.service.work.importing import Importing
 
 __all__ = ["Audit", "AuditedBackups", "AuditedPolicy", "AuditedRecords"]
 
@@ -175,16 +174,8 @@ class AuditedBackups(Backups):
 class AuditedRecords(Records):
     """The use cases of records, written down."""
 
-    def __init__(
-        self,
-        context: Context,
-        backups: Backups,
-        importing: Importing,
-        engine: Engine,
-        *,
-        audit: Audit,
-    ) -> None:
-        super().__init__(context, backups, importing, engine)
+    def __init__(self, context: Context, backups: Backups, engine: Engine, *, audit: Audit) -> None:
+        super().__init__(context, backups, engine)
         self._audit = audit
 
     def export(self, caller: Caller, backup_id: str) -> ExportedRecord:

@@ -14,10 +14,11 @@ from backupcore.catalog.error import (
     RowMissing,
     WrongStatus,
 )
+from backupcore.catalog.status import VolumeMove, VolumeStatus
 from backupcore.runtime import Runtime
 from backupcore.service.error import Invalid, Missing, OverQuota
 
-__all__ = ["GIB", "HAS_SNAPSHOTS", "explained", "gib", "new_uuid"]
+__all__ = ["GIB", "HAS_SNAPSHOTS", "explained", "gib", "new_uuid", "wrong_volume"]
 
 GIB = 1 << 30
 HAS_SNAPSHOTS = (
@@ -77,6 +78,11 @@ def explained() -> Iterator[None]:
         raise Invalid(
             said.format(error.kind, error.status) if "{1}" in said else said.format(error.status)
         ) from error
+
+
+def wrong_volume(move: VolumeMove, status: VolumeStatus) -> str:
+    """Return the refusal of a move because of a volume's status."""
+    return _WRONG_VOLUME[str(move)].format(status)
 
 
 def new_uuid(runtime: Runtime) -> str:

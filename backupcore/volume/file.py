@@ -32,6 +32,7 @@ from backupcore.units import format_bytes
 from backupcore.volume import Access, Url, Volume, block, hookimpl
 from backupcore.volume.descriptor import DescriptorVolume, WritableDescriptor, open_path
 from backupcore.volume.hole import find_data, punch_hole
+from backupcore.volume.image_lock import claim_image
 
 __all__ = ["CreatedFile", "FileVolume", "WritableFile", "backupcore_open_volume"]
 
@@ -135,12 +136,12 @@ class FileVolume(_SparseFile):
 
 
 class WritableFile(_SparseFile, WritableDescriptor):
-    """An existing image file, overwritten in place; nobody else may open it so meanwhile."""
+    """An existing image file, overwritten in place; no other program may use it meanwhile."""
 
     def __init__(self, path: str, *, descriptor: int | None = None) -> None:
         """Open a path, unless a descriptor of it is handed over.
 
-        Raises: TargetBusy when it may not be written to, or is being written to.
+        Raises: TargetBusy when it may not be written to, or another program uses it.
         """
         is_shared = descriptor is None
         if descriptor is None:
@@ -148,6 +149,11 @@ class WritableFile(_SparseFile, WritableDescriptor):
         super().__init__(path, descriptor)
         if is_shared:
             self._lock()
+        try:
+            claim_image(path, self._descriptor)
+        except BaseException:
+            self.close()
+            raise
 
     def _inspect(self) -> None:
         _check_regular(self.name, self._descriptor, self.failure)

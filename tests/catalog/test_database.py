@@ -115,7 +115,7 @@ def test_a_catalog_is_one_service_s_until_it_lets_go(postgres_server: Postgres) 
     url = postgres_server.create("claimed")
     with Catalog.open(url) as first, Catalog.open(url) as second:
         with first.claimed():
-            with pytest.raises(Refused, match="claimed.*: another service works on this catalog"):
+            with pytest.raises(Refused, match=r"claimed.*: another service works on this catalog"):
                 second.claimed().__enter__()
             second.write(lambda rows: rows.add_backup(backup_row()))
         with second.claimed(), second.reading() as rows:

@@ -21,9 +21,10 @@ from backupcore import (
     open_repository,
 )
 from backupcore.catalog import BackupStatus, Catalog, Listing, Scope
-from backupcore.catalog.rebuild import Rebuilt, rebuild
+from backupcore.catalog.rebuild import Rebuilt, _Filling, rebuild
 from backupcore.driver import Driver
 from backupcore.driver.relay import Layer
+from backupcore.errors import Unavailable
 from backupcore.repository import create_repository
 from backupcore.repository.key import RegisterName, volume_tag
 from backupcore.repository.manifest import State
@@ -70,7 +71,7 @@ def test_an_empty_catalog_gets_a_row_for_each_backup(
             rows.backup(first.id, Scope.of("p")),
             rows.backup(second.id, Scope.of("nobody")),
         )
-        base = rows.base_of("vol", Scope.of("p"))
+        base = rows.base_of(row.volume_id, Scope.of("p"))
     assert (row.status, row.name, row.description) == (BackupStatus.AVAILABLE, "first", "d")
     assert (row.container, row.repository, row.stored_id) == ("backups", "backups", first.id)
     assert (row.size, row.size_bytes) == (1, 65536)
@@ -131,6 +132,74 @@ def test_texts_that_no_row_can_hold_are_cut(catalog: Catalog, repository: Reposi
     with catalog.reading() as rows:
         row = rows.backup(done.id, EVERYTHING)
     assert (row.name, row.description) == ("n" * 255, "nul \ufffd")
+
+
+def test_a_volume_that_is_called_by_its_path_gets_an_opaque_id_that_stays(
+    catalog: Catalog, repository: Repository
+) -> None:
+    known = str(uuid.uuid4())
+    first, second, other, service = (
+        _back_up(repository, volume_id=name)
+        for name in ("/srv/images/x.img", "/srv/images/x.img", "/dev/vg/db", known)
+    )
+    assert _rebuild(catalog, repository) == Rebuilt(added=4)
+    with catalog.reading() as rows:
+        ids = [rows.backup(one.id, EVERYTHING).volume_id for one in (first, second, other, service)]
+    assert ids[0] == ids[1] == str(uuid.UUID(ids[0]))
+    assert (len(set(ids)), ids[3]) == (3, known)
+    assert not any("srv" in one or "dev" in one for one in ids)
+
+
+def test_the_longest_name_of_a_volume_is_no_obstacle(
+    catalog: Catalog, repository: Repository
+) -> None:
+    _back_up(repository, volume_id="/" + "x" * 1000)
+    _back_up(repository, name="n" * 500, description="d" * 500)
+    assert _rebuild(catalog, repository) == Rebuilt(added=2)
+
+
+def test_what_a_row_cannot_hold_is_skipped_with_a_warning_and_the_others_get_theirs(
+    catalog: Catalog, repository: Repository, caplog: pytest.LogCaptureFixture
+) -> None:
+    odd = _back_up(repository, volume_id="/odd", labels={"project": "p" * 256})
+    sound = _back_up(repository)
+    assert _rebuild(catalog, repository) == Rebuilt(added=1, skipped=1)
+    assert _ids(catalog) == {sound.id}
+    warnings = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert [(one.__dict__["backup"], one.__dict__["volume"]) for one in warnings] == [
+        (odd.id, "/odd")
+    ]
+
+
+def test_a_row_that_a_rebuilding_left_half_done_is_finished_by_the_next(
+    catalog: Catalog, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = _back_up(repository)
+    with monkeypatch.context() as patching:
+        patching.setattr(_Filling, "_finish", _cut_off)
+        with pytest.raises(Unavailable):
+            _rebuild(catalog, repository)
+    with catalog.reading() as rows:
+        assert rows.backup(done.id, EVERYTHING).status is BackupStatus.CREATING
+    assert _rebuild(catalog, repository) == Rebuilt(added=1)
+    with catalog.reading() as rows:
+        row = rows.backup(done.id, EVERYTHING)
+    assert (row.status, row.is_imported) == (BackupStatus.AVAILABLE, False)
+
+
+def _cut_off(*_: object) -> str:
+    raise Unavailable("the store does not answer")
+
+
+def test_what_a_session_still_makes_gets_no_second_row(
+    catalog: Catalog, repository: Repository
+) -> None:
+    done = _back_up(repository)
+    mine = backup_row(id="made", repository="backups", stored_id=done.id, size_bytes=65536)
+    catalog.write(lambda rows: rows.add_backup(mine))
+    assert _rebuild(catalog, repository) == Rebuilt(known=1)
+    with catalog.reading() as rows:
+        assert rows.backup("made", EVERYTHING) == mine
 
 
 class _DeletingAfterTheList(Layer):

@@ -257,7 +257,7 @@ def test_those_that_name_a_stored_backup_are_counted_by_state(catalog: Catalog) 
         rows.add_backup(backup_row(repository="other", stored_id="x", status=BackupStatus.ERROR))
 
         def count(scope: Scope, *statuses: BackupStatus) -> int:
-            return rows.count_naming("x", "r", scope, statuses=statuses)
+            return rows.count_owners("x", "r", scope, statuses=statuses)
 
         assert count(EVERYTHING, BackupStatus.ERROR) == 2
         assert count(Scope.of("p"), *BackupStatus) == 3

@@ -9,6 +9,7 @@ import pytest
 from backupcore.driver import Driver, ObjectInfo, Role
 from backupcore.driver.layer import Retrying, RetryPolicy, Throttled
 from backupcore.driver.memory import MemoryDriver
+from backupcore.driver.pace import open_retrying
 from backupcore.driver.relay import Layer
 from backupcore.errors import AccessDenied, ObjectMissing, Stopped, Unavailable
 from backupcore.runtime import Runtime
@@ -254,3 +255,18 @@ def test_access_denied_goes_up_at_once(runtime: Runtime) -> None:
 
     with pytest.raises(AccessDenied):
         Retrying(Denying(MemoryDriver()), runtime=runtime).stat("k")
+
+
+def test_a_store_that_is_away_when_it_is_opened_is_waited_for(
+    runtime: Runtime, clock: FakeClock
+) -> None:
+    answers: list[Exception] = [Unavailable("login: 503"), Unavailable("login: 503")]
+
+    def open_below() -> MemoryDriver:
+        if answers:
+            raise answers.pop()
+        return MemoryDriver()
+
+    with open_retrying(open_below, runtime=runtime) as driver:
+        driver.put("k", [b"x"])
+    assert sum(clock.sleeps) == 0.5 + 1.0

@@ -213,7 +213,7 @@ def test_a_volume_that_is_written_to_is_nobody_elses(
             lambda: provider.snapshot(place, "one"),
             lambda: provider.delete(place),
         ):
-            with pytest.raises(TargetBusy, match=f"{folder}/new: is in use: it is being written"):
+            with pytest.raises(TargetBusy, match=f"{folder}/new: is in use: it is written"):
                 attempt()
         provider.open(place).close()
     provider.open(place, Access.WRITE).close()
@@ -306,7 +306,7 @@ def test_a_relative_path_begins_at_the_folder_of_the_settings(folder: Path) -> N
         ({"path": ""}, "option 'path' is an empty or broken text"),
         ({"path": 3}, r"option 'path' is an empty or broken text or no text \(int\)"),
         ({"path": "a", "snapshot": "auto"}, "unknown option 'snapshot': did you mean 'snapshots'"),
-        ({"path": "a", "zzz": 1}, "unknown option 'zzz': known are path, snapshots"),
+        ({"path": "a", "zzz": 1}, "unknown option 'zzz': known are mounted, path, snapshots"),
         ({"path": "a", "snapshots": "yes"}, "snapshots 'yes' is unknown: known are auto, shared"),
     ],
 )
@@ -347,3 +347,15 @@ def test_locks_that_the_file_system_does_not_know_are_done_without(
     provider.open(place, Access.WRITE).close()
     assert "image cannot be locked" in caplog.messages
     provider.delete(place)
+
+
+def test_a_folder_that_has_to_be_mounted_and_is_not_is_told(folder: Path) -> None:
+    options = {"path": str(folder), "mounted": "yes"}
+    with pytest.raises(NotFound, match="nothing is mounted there"):
+        open_provider("directory", name="local", options=options)
+
+
+def test_a_folder_that_has_to_be_mounted_and_is_can_be_used(small_folder: Path) -> None:
+    options = {"path": str(small_folder), "mounted": "yes"}
+    with open_provider("directory", name="local", options=options) as provider:
+        assert list(provider.list()) == []

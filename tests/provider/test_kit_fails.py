@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -129,6 +130,17 @@ class FreezesOverSnapshots(Broke):
         return super().snapshot(place, hint)
 
 
+class ShowsAllInUse(Broke):
+    def show(self, place: str) -> ProvidedVolume:
+        return replace(super().show(place), is_in_use=True)
+
+
+class EmptiesSnapshotsThatAreRead(Broke):
+    def delete_snapshot(self, place: str) -> None:
+        with open(self.below(".snapshots", place), "r+b") as frozen:
+            frozen.write(bytes(100))
+
+
 class KeepsSnapshots(Broke):
     def delete_snapshot(self, place: str) -> None:
         pass
@@ -152,6 +164,8 @@ class KeepsSnapshots(Broke):
         (GivesSnapshotsAnIdentity, "gives_a_snapshot_the_identity_of_its_volume"),
         (ListsNoSnapshots, "lists_snapshots_with_their_volume_only"),
         (FreezesOverSnapshots, "never_freezes_over_another_snapshot"),
+        (ShowsAllInUse, "shows_no_volume_in_use_that_nobody_uses"),
+        (EmptiesSnapshotsThatAreRead, "keeps_a_snapshot_readable_to_who_reads_it"),
         (KeepsSnapshots, "deletes_a_snapshot_and_keeps_the_volume"),
     ],
 )

@@ -60,7 +60,7 @@ def check_true(scene: Scene) -> None:
     assert named == set(scene.stored())
 
 
-def test_a_deletion_waits_for_an_import_that_has_looked_and_then_leaves_the_store_alone(
+def test_a_deletion_waits_for_an_import_that_has_looked_and_rows_and_store_agree(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept, record = two_rows(scene)
@@ -80,7 +80,6 @@ def test_a_deletion_waits_for_an_import_that_has_looked_and_then_leaves_the_stor
     taking.join()
     assert scene.settled_or_gone(kept) is None
     check_true(scene)
-    assert [row.status for row in scene.rows()] == [BackupStatus.AVAILABLE]
 
 
 def test_an_import_is_refused_once_a_deletion_has_begun(

@@ -22,7 +22,10 @@ def test_two_names_of_one_repository_are_refused(tmp_path: Path) -> None:
 def test_a_repository_that_cannot_be_opened_is_told_by_its_container(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     given = settings(tmp_path, containers={"volumebackups": {"url": f"posix:{tmp_path}/file/a"}})
-    with Service(given) as service, pytest.raises(StoreError, match=r"^containers\.volumebackups: "):
+    with (
+        Service(given) as service,
+        pytest.raises(StoreError, match=r"^containers\.volumebackups: "),
+    ):
         service.start()
 
 

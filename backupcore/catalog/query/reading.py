@@ -104,7 +104,18 @@ class ReadRows:
         )
         return self._connection.execute(query.limit(1)).first() is not None
 
-    def count_naming(
+    def backups_naming(self, stored_id: str, repository: str, scope: Scope) -> list[BackupRow]:
+        """Return the rows that name a stored backup of a repository, by id."""
+        table = BACKUP.table
+        query = select(table).where(
+            *in_scope(BACKUP, scope),
+            table.c.stored_id == stored_id,
+            table.c.repository == repository,
+        )
+        found = self._connection.execute(query.order_by(table.c.id)).mappings()
+        return [row_of(BACKUP, one) for one in found]
+
+    def count_owners(
         self,
         stored_id: str,
         repository: str,
@@ -113,8 +124,9 @@ class ReadRows:
         statuses: Collection[BackupStatus],
         besides: str | None = None,
     ) -> int:
-        """Return how many rows in some states name a stored backup of a repository.
+        """Return how many rows in some states have a part in a stored backup of a repository.
 
+        Whoever names it has, but for an import before the store has confirmed its record.
         besides: the id of a row that does not count.
         """
         table = BACKUP.table
@@ -124,6 +136,7 @@ class ReadRows:
             table.c.repository == repository,
             table.c.status.in_(statuses),
             table.c.id != (besides or ""),
+            table.c.is_imported.is_(False) | table.c.size_bytes.is_not(None),
         )
         return int(self._connection.execute(query).scalar_one())
 

@@ -56,14 +56,15 @@ class Rows(ReadRows):
         super().__init__(connection, limits)
         self._now = now
 
-    def add_backup(self, row: BackupRow, *, is_counted: bool = True) -> None:
+    def add_backup(self, row: BackupRow, *, room: int = 0, is_counted: bool = True) -> None:
         """Add a backup.
 
+        room: GiB that there must be room for, when the row does not tell its size yet.
         is_counted: whether the quota is looked at; not for what is in the store already.
         Raises: RowExists, QuotaExceeded.
         """
         if is_counted:
-            self._quota.take(BACKUP, row.project_id, row.size)
+            self._quota.take(BACKUP, row.project_id, max(row.size, room))
         self._add(BACKUP, row)
 
     def add_volume(self, row: VolumeRow, *, is_counted: bool = True) -> None:
@@ -87,13 +88,20 @@ class Rows(ReadRows):
         self._add(JOB, row)
 
     def move_backup(
-        self, backup_id: str, move: BackupMove, **changes: Unpack[BackupChanges]
+        self,
+        backup_id: str,
+        move: BackupMove,
+        *,
+        is_counted: bool = True,
+        **changes: Unpack[BackupChanges],
     ) -> BackupRow:
         """Bring a backup into another state, with what else changes; return it.
 
+        is_counted: whether the quota is looked at when it grows; not for what is stored already.
         Raises: RowMissing, WrongStatus, QuotaExceeded when it grew beyond its project's.
         """
-        self._grow(BACKUP, backup_id, changes)
+        if is_counted:
+            self._grow(BACKUP, backup_id, changes)
         values = self._stamped(BACKUP, backup_id, changes)
         self._move(BACKUP, backup_id, (move, BACKUP_MOVES[move]), values)
         return self.backup(backup_id, _EVERYTHING)

@@ -18,7 +18,6 @@ from backupcore.cli.document import backup_document
 from backupcore.cli.opening import open_to_read
 from backupcore.cli.parameter import (
     backup_argument,
-    repository_option,
     speaking,
     volume_id_option,
 )
@@ -39,9 +38,12 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 _NEVER = "never"
 
 
-class Told(TypedDict):
-    """What a record shall say beside what is stored."""
+class ExportOptions(TypedDict):
+    """Of which volume, for how long, and what a record shall say beside what is stored."""
 
+    volume_id: str | None
+    lasts: timedelta | None
+    key_path: Path | None
     name: str | None
     description: str | None
     container: str | None
@@ -58,6 +60,18 @@ def lifetime(text: str) -> timedelta | None:
     return timedelta(**{_UNITS[found[2]]: int(found[1])})
 
 
+place_option = click.option(
+    "-r",
+    "--repository",
+    "url",
+    metavar="URL",
+    envvar="BACKUPCORE_REPOSITORY",
+    show_envvar=True,
+    help="Where the repository is: a URL, or the path of a directory.",
+)
+service_option = click.option(
+    "--config", type=_FILE, metavar="FILE", help="The settings of a service: work on its catalog."
+)
 key_option = click.option(
     "--key", "key_path", type=_FILE, metavar="FILE", help="The signing key; see `record key`."
 )
@@ -70,7 +84,8 @@ def record_group() -> None:
 
 @record_group.command("export")
 @backup_argument
-@repository_option
+@place_option
+@service_option
 @volume_id_option
 @click.option("--name", help="What the importer shall call it; as it is called here.")
 @click.option("--description", help="The same of the description.")
@@ -90,17 +105,28 @@ def record_group() -> None:
 def export_command(
     talk: Talk,
     backup: str,
-    url: str,
-    *,
-    volume_id: str | None,
-    lasts: timedelta | None,
-    key_path: Path | None,
-    **told: Unpack[Told],
+    url: str | None,
+    config: Path | None,
+    **options: Unpack[ExportOptions],
 ) -> None:
     """Write the signed record of BACKUP, with --json and without.
 
     It names what is stored, not where; nobody can restore by it who has not got the repository.
+    With --config BACKUP is one of a service's catalog, and the service's key signs.
     """
+    settings = _service_of(url, config)
+    if settings is not None:
+        from backupcore.cli.verb.service.catalog_record import (  # noqa: PLC0415 - extra `service`
+            export_from_catalog,
+        )
+
+        _tell_record(talk, *export_from_catalog(settings, backup))
+        return
+    _tell_record(talk, *_export(backup, url or "", **options))
+
+
+def _export(backup: str, url: str, **options: Unpack[ExportOptions]) -> tuple[str, str]:
+    """Return `backup_service` and `backup_url` of what a repository holds."""
     with _extra():
         from backupcore.record import (  # noqa: PLC0415 - extra `service`
             SigningKey,
@@ -108,22 +134,30 @@ def export_command(
             make_record,
         )
     with open_to_read(url) as repository:
-        found = repository.find_backup(backup, volume_id)
-        record = make_record(repository, found, lifetime=lasts, **told)
-    key = SigningKey.load_or_create(_key_file(key_path, is_made=True))
-    document: Document = {
-        "backup-record": {
-            "backup_service": record.cover.service,
-            "backup_url": encode(record, key),
-        }
-    }
+        record = make_record(
+            repository,
+            repository.find_backup(backup, options["volume_id"]),
+            lifetime=options["lasts"],
+            name=options["name"],
+            description=options["description"],
+            container=options["container"],
+            project_id=options["project_id"],
+        )
+    key = SigningKey.load_or_create(_key_file(options["key_path"], is_made=True))
+    return record.cover.service or "", encode(record, key)
+
+
+def _tell_record(talk: Talk, service: str, url: str) -> None:
+    document: Document = {"backup-record": {"backup_service": service, "backup_url": url}}
     text = json.dumps(document, indent=2)
     talk.tell(document, text, quiet_text=text)
 
 
 @record_group.command("import")
 @click.argument("file", type=click.File("rb"))
-@repository_option
+@place_option
+@service_option
+@click.option("--project", "project_id", metavar="ID", help="With --config: whose row it becomes.")
 @key_option
 @click.option(
     "--trusted",
@@ -134,12 +168,31 @@ def export_command(
 )
 @speaking
 def import_command(
-    talk: Talk, file: BinaryIO, url: str, *, key_path: Path | None, trusted_folder: Path | None
+    talk: Talk,
+    file: BinaryIO,
+    url: str | None,
+    config: Path | None,
+    *,
+    project_id: str | None,
+    key_path: Path | None,
+    trusted_folder: Path | None,
 ) -> None:
     """Verify the record in FILE (- for standard input) and show what the repository says of it.
 
-    Nothing is written anywhere.
+    Nothing is written anywhere, but with --config: then the service's keys are asked, and its
+    catalog gets a row.
     """
+    settings = _service_of(url, config)
+    if settings is not None:
+        from backupcore.cli.verb.service.catalog_record import (  # noqa: PLC0415 - extra `service`
+            import_to_catalog,
+        )
+
+        if project_id is None:
+            raise Refused("say whose the backup shall be in the catalog: --project ID")
+        imported = import_to_catalog(settings, *_read_document(file), project_id)
+        talk.tell(imported, f"{imported['id']} is {imported['status']}")
+        return
     with _extra():
         from backupcore.record import (  # noqa: PLC0415 - extra `service`
             check_against_store,
@@ -150,7 +203,7 @@ def import_command(
     service, text = _read_document(file)
     parse_service_name(service)
     unverified = decode(text)
-    with open_to_read(url) as repository:
+    with open_to_read(url or "") as repository:
         now = repository.runtime.clock.now()
         record = verify(unverified, _trusted(key_path, trusted_folder), now=now)
         with STOP.heard() as stop, showing_progress(talk, "packs") as progress:
@@ -177,6 +230,21 @@ def key_command(talk: Talk, key_path: Path | None) -> None:
         f"kid {key.kid} of {path}\n{public_pem}",
         quiet_text=public_pem,
     )
+
+
+def _service_of(url: str | None, config: Path | None) -> Path | None:
+    """Return the settings of the service whose catalog is meant; None when a repository is.
+
+    A repository that only the environment names does not stand in a service's way.
+    """
+    if config is None:
+        if url is None:
+            raise click.UsageError("say where: --repository URL, or --config FILE of a service")
+        return None
+    source = click.get_current_context().get_parameter_source("url")
+    if source is click.core.ParameterSource.COMMANDLINE:
+        raise click.UsageError("--repository and --config exclude each other")
+    return config
 
 
 @contextmanager

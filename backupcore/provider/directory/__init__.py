@@ -6,7 +6,8 @@
                                           (in .snapshots too); removed at opening when that died
 
 Names are looked up below descriptors and no link is followed. A file that is written to is locked
-(flock), and so is one that is frozen or deleted, so that these never mix. Opening makes nothing.
+(flock), and so is one that is frozen or deleted, and a snapshot that is read, so that these never
+mix; QEMU is kept off in its own way (`volume.image_lock`). Opening makes nothing.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from backupcore.provider import (
 )
 from backupcore.provider.directory.draft import Draft, sweep
 from backupcore.provider.directory.duplicate import copy_data, may_share_blocks, share_blocks
-from backupcore.provider.directory.folder import Folder, Image, check_image, synchronize
+from backupcore.provider.directory.folder import Folder, Image, look_at, synchronize
 from backupcore.provider.directory.translation import translated
 from backupcore.runtime import Runtime
 from backupcore.volume.file import FileVolume, WritableFile
@@ -54,14 +55,21 @@ class Snapshots(StrEnum):
 def backupcore_open_provider(name: str, options: Mapping[str, object], folder: str) -> Provider:
     """Return a provider of the image files in a folder.
 
-    options: `path` of the folder; `snapshots`, which is `auto` unless given.
+    options: `path` of the folder; `snapshots`, which is `auto` unless given; `mounted`, `yes` when
+    the folder has to be where a file system is mounted.
     """
-    texts = take_texts(f"provider {name}", options, needed=["path"], allowed=["snapshots"])
+    allowed = ["snapshots", "mounted"]
+    texts = take_texts(f"provider {name}", options, needed=["path"], allowed=allowed)
     chosen = texts.get("snapshots", Snapshots.AUTO)
     if chosen not in tuple(Snapshots):
         known = ", ".join(Snapshots)
         raise Refused(f"provider {name}: snapshots {chosen!r} is unknown: known are {known}")
     path = os.path.join(folder, texts["path"])
+    mounted = texts.get("mounted", "no")
+    if mounted not in ("yes", "no"):
+        raise Refused(f"provider {name}: mounted {mounted!r} is unknown: say yes or no")
+    if mounted == "yes" and not os.path.ismount(os.path.realpath(path)):
+        raise NotFound(f"{path}: nothing is mounted there: mount its file system, then start again")
     return DirectoryProvider(name, path, snapshots=Snapshots(chosen))
 
 
@@ -99,16 +107,14 @@ class DirectoryProvider(Provider):
         """Yield every volume in the order of their places, looked at one by one."""
         with self._at(self._folder.path) as here:
             for place in sorted(filter(_is_image_place, os.listdir(here))):
-                if (size_bytes := _size_bytes(here, place)) is not None:
-                    yield ProvidedVolume(place, size_bytes, name=place)
+                if (found := _found(here, place, place)) is not None:
+                    yield found
 
     def show(self, place: str) -> ProvidedVolume:
-        """Return a file's name and size."""
+        """Return a file's name and size, and whether a program says that it writes to it."""
         path = self._path(place)
         with self._at(path) as here:
-            status = os.stat(place, dir_fd=here, follow_symlinks=False)
-        check_image(path, status)
-        return ProvidedVolume(place, status.st_size, name=place)
+            return look_at(here, place, path)
 
     def open(self, place: str, access: Access = Access.READ) -> Volume:
         """Open a file; its identity is its path, as when it is opened as a file."""
@@ -129,13 +135,14 @@ class DirectoryProvider(Provider):
         return hint
 
     def delete(self, place: str) -> None:
-        """Remove a file that nobody writes to and that has no snapshots."""
+        """Remove a file that no other program uses and that has no snapshots."""
         path = self._path(place)
         with (
             self._at(path, TargetError) as here,
             Image(here, place, path, may_be_empty=True) as image,
         ):
             image.lock(is_shared=False)
+            image.claim()
             for found in self.list_snapshots(place):
                 raise TargetBusy(f"{path}: has snapshot {found.place}: delete that first")
             os.unlink(place, dir_fd=here)
@@ -180,20 +187,25 @@ class DirectoryProvider(Provider):
                 volume, _, hint = taken.rpartition("@")
                 if volume != place or not is_hint(hint):
                     continue
-                if (size_bytes := _size_bytes(here, taken)) is not None:
-                    yield ProvidedVolume(taken, size_bytes, name=hint)
+                if (found := _found(here, taken, hint)) is not None:
+                    yield found
 
     def open_snapshot(self, place: str) -> Volume:
         """Open a snapshot; its identity is the path of its volume."""
         path = self._snapshot_path(place)
         with self._at(path, below=SNAPSHOTS) as here, Image(here, place, path) as image:
+            image.lock(is_shared=True)
             volume = FileVolume(path, descriptor=image.hand_over())
         return _called(volume, self._path(place.rpartition("@")[0]))
 
     def delete_snapshot(self, place: str) -> None:
-        """Remove a snapshot."""
+        """Remove a snapshot that nobody reads."""
         path = self._snapshot_path(place)
-        with self._at(path, TargetError, SNAPSHOTS) as here:
+        with (
+            self._at(path, TargetError, SNAPSHOTS) as here,
+            Image(here, place, path, may_be_empty=True) as image,
+        ):
+            image.lock(is_shared=False)
             os.unlink(place, dir_fd=here)
             synchronize(here)
 
@@ -237,14 +249,12 @@ def _is_image_place(text: str) -> bool:
     return is_place(text) and not text.startswith(".") and "/" not in text
 
 
-def _size_bytes(here: int, name: str) -> int | None:
-    """Return the size of an image file, None when it is gone or is none."""
+def _found(here: int, place: str, name: str) -> ProvidedVolume | None:
+    """Return what there is to tell of an image file, None when it is gone or is none."""
     try:
-        status = os.stat(name, dir_fd=here, follow_symlinks=False)
-        check_image(name, status)
+        return look_at(here, place, place, name)
     except (FileNotFoundError, Refused, NotFound):
         return None
-    return status.st_size
 
 
 def _called(volume: FileVolume | WritableFile, identity: str) -> Volume:

@@ -14,9 +14,11 @@ from contextlib import contextmanager, suppress
 
 from backupcore.closing import Closing
 from backupcore.errors import NotFound, Refused, TargetBusy
+from backupcore.provider import ProvidedVolume
 from backupcore.volume.descriptor import OPEN_FLAGS
+from backupcore.volume.image_lock import claim_image, is_written_to
 
-__all__ = ["Folder", "Image", "check_image", "synchronize"]
+__all__ = ["Folder", "Image", "check_image", "look_at", "synchronize"]
 
 log = logging.getLogger(__name__)
 
@@ -99,6 +101,9 @@ class Image(Closing):
     ) -> None:
         """Open a name in a directory. Raises: Refused, NotFound, OSError."""
         self.path = path
+        # opening a pipe or a device may already do something to who waits at its other end
+        status = os.stat(name, dir_fd=here, follow_symlinks=False)
+        check_image(path, status, may_be_empty=may_be_empty)
         self.descriptor = os.open(name, flags | os.O_NOFOLLOW | OPEN_FLAGS, dir_fd=here)
         try:
             check_image(path, os.fstat(self.descriptor), may_be_empty=may_be_empty)
@@ -117,12 +122,17 @@ class Image(Closing):
             )
         except BlockingIOError as error:
             raise TargetBusy(
-                f"{self.path}: is in use: it is being written to, frozen or deleted: wait for that"
+                f"{self.path}: is in use: it is written to, read as a snapshot, frozen or deleted: "
+                "wait for that"
             ) from error
         except OSError as error:
             log.debug("image cannot be locked", extra={"reason": error.strerror})
         if not os.fstat(self.descriptor).st_nlink:
             raise NotFound(f"{self.path}: was deleted a moment ago: list what there is")
+
+    def claim(self) -> None:
+        """Keep other programs off it until it is closed. Raises: TargetBusy when one uses it."""
+        claim_image(self.path, self.descriptor)
 
     def hand_over(self) -> int:
         """Return the descriptor, which is the caller's from now on, with its lock."""
@@ -133,6 +143,23 @@ class Image(Closing):
         """Close it."""
         if (descriptor := self.hand_over()) >= 0:
             os.close(descriptor)
+
+
+def look_at(here: int, place: str, path: str, name: str = "") -> ProvidedVolume:
+    """Return what is to be told of an image file. Raises: Refused, NotFound, OSError.
+
+    name: what people call it, its place unless given.
+    """
+    status = os.stat(place, dir_fd=here, follow_symlinks=False)
+    check_image(path, status)
+    is_in_use = False
+    with suppress(OSError):  # one that may not be read is shown all the same
+        descriptor = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | OPEN_FLAGS, dir_fd=here)
+        try:
+            is_in_use = is_written_to(descriptor)
+        finally:
+            os.close(descriptor)
+    return ProvidedVolume(place, status.st_size, name or place, is_in_use)
 
 
 def check_image(path: str, status: os.stat_result, *, may_be_empty: bool = False) -> None:

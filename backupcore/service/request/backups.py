@@ -26,11 +26,11 @@ from backupcore.errors import BackupMissing, Stopped
 from backupcore.job import Engine, JobKind
 from backupcore.service.caller import Caller
 from backupcore.service.context import Context, list_scope, scope_of
-from backupcore.service.error import Invalid, NotReady, ServiceError
+from backupcore.service.error import Invalid, NotReady
 from backupcore.service.meaning import explained, new_uuid
 from backupcore.service.request.volumes import Volumes
 from backupcore.service.work import order_of
-from backupcore.service.work.outcome import abandon, locked
+from backupcore.service.work.outcome import abandon, end_restore, locked
 
 __all__ = ["BackupWish", "Backups", "RestoreWish", "Restoring"]
 
@@ -104,6 +104,7 @@ class Backups:
         """Begin a backup and return its row. Raises: Missing, Invalid, OverQuota, Denied."""
         self._policy.check("backup:create", caller)
         label, repository = self._stores.resolve(wish.container)
+        self._check_provider(caller, wish)
         backup_id, now = new_uuid(self._runtime), self._runtime.clock.now()
 
         def begin(rows: Rows) -> BackupRow:
@@ -152,29 +153,45 @@ class Backups:
         row = self.show(caller, backup_id, "backup:restore")
         _check_restorable(row)
         if wish.volume_id is None:
-            target = self._volumes.create_for_restore(caller, row, wish.name)
+            restoring = self._restore_to_new(caller, row, wish.name)
         else:
             with explained(), self._catalog.reading() as rows:
                 target = rows.volume(wish.volume_id, scope_of(caller))
             self._policy.check("backup:restore", caller, target.project_id)
-        _check_target(row, target)
+            _check_target(row, target, is_in_use=self._volumes.is_in_use(target))
 
-        def begin(rows: Rows) -> Restoring:
-            moved = rows.move_volume(target.id, VolumeMove.RESTORE)
-            return Restoring(
-                rows.move_backup(row.id, BackupMove.RESTORE, restore_volume_id=target.id), moved
-            )
+            def begin(rows: Rows) -> Restoring:
+                moved = rows.move_volume(target.id, VolumeMove.RESTORE)
+                return Restoring(_begin_restore(rows, row, target), moved)
 
-        try:
             with explained():
                 restoring = self._catalog.write(begin)
-        except ServiceError:
-            if wish.volume_id is None:
-                with suppress(ServiceError):
-                    self._volumes.delete(caller, target.id)
-            raise
         self._order(JobKind.RESTORE, restoring.backup)
         return restoring
+
+    def _restore_to_new(self, caller: Caller, row: BackupRow, name: str | None) -> Restoring:
+        """Take the backup, then make its volume; the job waits for one that is not made soon."""
+        planned = self._volumes.plan_for_restore(caller, row, name)
+
+        def begin(rows: Rows) -> BackupRow:
+            rows.add_volume(planned)
+            return _begin_restore(rows, row, planned)
+
+        with explained():
+            taken = self._catalog.write(begin)
+        target = self._volumes.make(planned)
+        if target.status is VolumeStatus.ERROR:
+            self._catalog.write(lambda rows: end_restore(rows, taken, VolumeMove.FAIL_RESTORE))
+            raise Invalid(
+                f"Invalid volume: Error while creating volume {target.id} for restoring backup "
+                f"{row.id}."
+            )
+        if target.status is VolumeStatus.AVAILABLE:
+            with explained():
+                target = self._catalog.write(
+                    lambda rows: rows.move_volume(target.id, VolumeMove.RESTORE)
+                )
+        return Restoring(taken, target)
 
     def delete(self, caller: Caller, backup_id: str) -> None:
         """Begin a deletion. Raises: Missing, Invalid, Denied."""
@@ -281,11 +298,22 @@ class Backups:
                 f'current status is "{volume.status}".'
             )
         if volume.status is VolumeStatus.IN_USE:
-            if not wish.is_forced:
-                raise Invalid(
-                    "Invalid volume: Backing up an in-use volume must use the force flag."
-                )
-            self._check_readable_in_use(volume)
+            self._check_in_use(wish, volume)
+
+    def _check_provider(self, caller: Caller, wish: BackupWish) -> None:
+        """Refuse a volume as in use when its provider says so, whatever its row says."""
+        if wish.snapshot_id:
+            return
+        with explained(), self._catalog.reading() as rows:
+            volume = rows.volume(wish.volume_id, Scope.of(caller.project_id))
+        if volume.status is VolumeStatus.AVAILABLE and self._volumes.is_in_use(volume):
+            self._check_in_use(wish, volume)
+
+    def _check_in_use(self, wish: BackupWish, volume: VolumeRow) -> None:
+        """Refuse a volume in use unless that was thought of. Raises: Invalid."""
+        if not wish.is_forced:
+            raise Invalid("Invalid volume: Backing up an in-use volume must use the force flag.")
+        self._check_readable_in_use(volume)
 
     def _check_readable_in_use(self, volume: VolumeRow) -> None:
         """Refuse a volume in use that can be read neither from a snapshot nor as it changes."""
@@ -329,8 +357,12 @@ def _check_restorable(row: BackupRow) -> None:
         raise Invalid("Invalid backup: Backup to be restored has invalid size")
 
 
-def _check_target(row: BackupRow, volume: VolumeRow) -> None:
-    if volume.status is not VolumeStatus.AVAILABLE:
+def _begin_restore(rows: Rows, row: BackupRow, target: VolumeRow) -> BackupRow:
+    return rows.move_backup(row.id, BackupMove.RESTORE, restore_volume_id=target.id)
+
+
+def _check_target(row: BackupRow, volume: VolumeRow, *, is_in_use: bool) -> None:
+    if volume.status is not VolumeStatus.AVAILABLE or is_in_use:
         raise Invalid("Invalid volume: Volume to be restored to must be available")
     _check_target_size(row, volume)
 

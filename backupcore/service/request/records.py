@@ -6,11 +6,12 @@ import logging
 from dataclasses import dataclass
 from datetime import timedelta
 
-from backupcore.catalog import Rows, Scope
+from backupcore.catalog import Rows
 from backupcore.catalog.row import BackupRow
 from backupcore.catalog.status import BackupStatus
-from backupcore.errors import BackupError, Stopped
+from backupcore.errors import BackupError, BackupMissing, Stopped
 from backupcore.job import Engine, JobKind
+from backupcore.model import Backup
 from backupcore.record import (
     Reason,
     Record,
@@ -24,13 +25,14 @@ from backupcore.record import (
     service_name,
     verify,
 )
+from backupcore.repository import Repository
 from backupcore.service.caller import Caller
 from backupcore.service.context import Context
 from backupcore.service.error import Invalid, Missing, NotReady
 from backupcore.service.meaning import explained
 from backupcore.service.request.backups import Backups
 from backupcore.service.work import order_of
-from backupcore.service.work.importing import Importing
+from backupcore.service.work.outcome import check_stays
 from backupcore.service.work.reason import reason_of
 
 __all__ = ["ExportedRecord", "Records"]
@@ -60,9 +62,7 @@ class ExportedRecord:
 class Records:
     """The use cases of records."""
 
-    def __init__(
-        self, context: Context, backups: Backups, importing: Importing, engine: Engine
-    ) -> None:
+    def __init__(self, context: Context, backups: Backups, engine: Engine) -> None:
         settings = context.settings
         self._settings = settings
         self._catalog = context.catalog
@@ -70,7 +70,6 @@ class Records:
         self._policy = context.policy
         self._runtime = context.runtime
         self._backups = backups
-        self._importing = importing
         self._engine = engine
         self._key = SigningKey.load_or_create(settings.path(settings.records.key_file))
         self._trusted_folder = settings.path(settings.records.trusted_folder)
@@ -86,7 +85,7 @@ class Records:
             with self._stores.open(row.repository or "", read_only=True) as repository:
                 record = make_record(
                     repository,
-                    repository.find_backup(row.stored_id or "", row.volume_id),
+                    _found(repository, row),
                     project_id=row.project_id,
                     name=row.name or "",
                     description=row.description or "",
@@ -122,7 +121,6 @@ class Records:
             container=self._stores.label_of(name),
             repository=name,
             stored_id=claim.backup_id,
-            size=cover.size,
             is_imported=True,
             availability_zone=self._settings.availability_zone,
             host=self._settings.host,
@@ -131,18 +129,13 @@ class Records:
         )
 
         def add(rows: Rows) -> None:
-            # Whoever deletes the stored backup has said so before, or counts this row after.
-            rows.lock_stored(claim.backup_id, name)
-            leaving = {BackupStatus.DELETING}
-            if rows.count_naming(claim.backup_id, name, Scope.everything(), statuses=leaving):
-                raise Invalid("Invalid backup: the stored backup is being deleted.")
-            rows.add_backup(row)
+            check_stays(rows, claim.backup_id, name)
+            rows.add_backup(row, room=cover.size)
 
         with explained():
             self._catalog.write(add)
-        self._importing.expect(row, record)
         try:
-            self._engine.submit(order_of(JobKind.IMPORT, row))
+            self._engine.submit(order_of(JobKind.IMPORT, row, record))
         except Stopped as error:
             raise NotReady("The backup service is stopping: try again later.") from error
         return row
@@ -162,3 +155,14 @@ class Records:
             if belongs_to(record, repository, caller.project_id):
                 return
         raise Missing(f"Backup {record.cover.id} could not be found.")
+
+
+def _found(repository: Repository, row: BackupRow) -> Backup:
+    """Return a row's stored backup, whose volume may have another name there.
+
+    Raises: BackupMissing, StoreError.
+    """
+    try:
+        return repository.find_backup(row.stored_id or "", row.volume_id)
+    except BackupMissing:
+        return repository.find_backup(row.stored_id or "")

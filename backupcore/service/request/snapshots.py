@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Unpack
 
 from backupcore.catalog import Listing, Page, Rows, Scope
 from backupcore.catalog.change import SnapshotChanges
 from backupcore.catalog.row import SnapshotRow, VolumeRow
 from backupcore.catalog.status import SnapshotMove, SnapshotStatus, VolumeStatus
-from backupcore.errors import BackupError, NotFound
-from backupcore.provider import Provider
 from backupcore.service.caller import Caller
 from backupcore.service.context import Context, list_scope, scope_of
 from backupcore.service.error import Invalid
 from backupcore.service.meaning import explained, new_uuid
 from backupcore.service.request.volumes import Volumes
+from backupcore.service.work.making import Making, snapshot_hint
 
 __all__ = ["SnapshotWish", "Snapshots"]
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +39,7 @@ class Snapshots:
         self._runtime = context.runtime
         self._providers = context.providers
         self._volumes = volumes
+        self._making = Making(context)
 
     def page(self, caller: Caller, listing: Listing, *, is_all: bool = False) -> Page[SnapshotRow]:
         """Return a page of the caller's snapshots, everybody's to an admin who asks for them."""
@@ -80,9 +75,13 @@ class Snapshots:
             size=volume.size,
             size_bytes=volume.size_bytes,
             provider=volume.provider,
-            place=_hint(snapshot_id),
+            place=snapshot_hint(snapshot_id),
             created_at=self._runtime.clock.now(),
         )
+
+        is_in_use = volume.status is VolumeStatus.AVAILABLE and self._volumes.is_in_use(volume)
+        if is_in_use and not wish.is_forced:
+            raise Invalid(_status_text(volume.id, VolumeStatus.IN_USE))
 
         def add(rows: Rows) -> None:
             _check_frozen(rows.volume(volume.id, Scope.everything()), wish)
@@ -90,12 +89,9 @@ class Snapshots:
 
         with explained():
             self._catalog.write(add)
-        try:
-            place = provider.snapshot(volume.place, row.place)
-        except BackupError as error:
-            log.warning("snapshot not made", extra={"snapshot": row.id, "reason": str(error)})
-            return self._move(row.id, SnapshotMove.FAIL_CREATE)
-        return self._move(row.id, SnapshotMove.CREATED, place=place)
+        self._providers.soon(lambda: self._making.make_snapshot(row, volume))
+        with explained(), self._catalog.reading() as found:
+            return found.snapshot(row.id, Scope.everything())
 
     def update(self, caller: Caller, snapshot_id: str, changes: SnapshotChanges) -> SnapshotRow:
         """Change name, description or metadata. Raises: Missing, Denied."""
@@ -109,15 +105,9 @@ class Snapshots:
         """Delete a snapshot. Raises: Missing, Invalid, Denied."""
         row = self.show(caller, snapshot_id, "volume:delete_snapshot")
         volume = self._volumes.show(caller, row.volume_id, "volume:get")
-        self._move(row.id, SnapshotMove.DELETE)
-        try:
-            _delete_at(self._providers.of(volume), volume.place, row)
-        except BackupError as error:
-            self._move(row.id, SnapshotMove.FAIL_DELETE)
-            log.warning("snapshot not deleted", extra={"snapshot": row.id, "reason": str(error)})
-            return
         with explained():
-            self._catalog.write(lambda rows: rows.remove_snapshot(row.id))
+            self._catalog.write(lambda rows: rows.move_snapshot(row.id, SnapshotMove.DELETE))
+        self._providers.soon(lambda: self._making.delete_snapshot(row, volume))
 
     def reset(self, caller: Caller, snapshot_id: str, status: SnapshotStatus) -> None:
         """Set the status an admin names. Raises: Missing, Denied."""
@@ -128,36 +118,16 @@ class Snapshots:
                 lambda rows: rows.move_snapshot(row.id, SnapshotMove.RESET, status=status)
             )
 
-    def _move(
-        self, snapshot_id: str, move: SnapshotMove, **changes: Unpack[SnapshotChanges]
-    ) -> SnapshotRow:
-        with explained():
-            return self._catalog.write(
-                lambda rows: rows.move_snapshot(snapshot_id, move, **changes)
-            )
-
 
 def _check_frozen(volume: VolumeRow, wish: SnapshotWish) -> None:
     """Refuse a volume that cannot be frozen now. Raises: Invalid."""
     is_in_use = volume.status is VolumeStatus.IN_USE
     if not (volume.status is VolumeStatus.AVAILABLE or (is_in_use and wish.is_forced)):
-        raise Invalid(
-            f"Invalid volume: Volume {volume.id} status must be available, but current "
-            f"status is: {volume.status}."
-        )
+        raise Invalid(_status_text(volume.id, volume.status))
 
 
-def _delete_at(provider: Provider, volume_place: str, row: SnapshotRow) -> None:
-    """Delete what a provider made for a row, also when the row never heard of its place."""
-    made = [
-        found.place
-        for found in list(provider.list_snapshots(volume_place))
-        if found.place == row.place or found.name == _hint(row.id)
-    ]
-    for place in made:
-        with suppress(NotFound):
-            provider.delete_snapshot(place)
-
-
-def _hint(snapshot_id: str) -> str:
-    return f"snapshot-{snapshot_id}"
+def _status_text(volume_id: str, status: VolumeStatus) -> str:
+    return (
+        f"Invalid volume: Volume {volume_id} status must be available, but current status is: "
+        f"{status}."
+    )

@@ -1,14 +1,14 @@
 """What may be asked of volumes: rows in the catalog, bytes at a provider.
 
-Making and deleting a volume takes no time worth a job: a sparse file, a name less. The row comes
-first and goes last, so that a crash leaves a row that says what is half done.
+The row comes first and goes last; the provider works in a thread of its own (`work.making`), for
+which a request waits no longer than a moment.
 """
 
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Unpack
@@ -19,12 +19,20 @@ from backupcore.catalog.change import VolumeChanges
 from backupcore.catalog.error import RowExists
 from backupcore.catalog.row import BackupRow, VolumeRow
 from backupcore.catalog.status import VolumeMove, VolumeStatus
-from backupcore.errors import BackupError, NotFound
+from backupcore.errors import BackupError
 from backupcore.provider import ProvidedVolume
 from backupcore.service.caller import Caller
 from backupcore.service.context import Context, list_scope, scope_of
 from backupcore.service.error import Invalid
-from backupcore.service.meaning import GIB, HAS_SNAPSHOTS, explained, gib, new_uuid
+from backupcore.service.meaning import (
+    GIB,
+    HAS_SNAPSHOTS,
+    explained,
+    gib,
+    new_uuid,
+    wrong_volume,
+)
+from backupcore.service.work.making import Making
 
 __all__ = ["VolumeWish", "Volumes"]
 
@@ -55,6 +63,7 @@ class Volumes:
         self._policy = context.policy
         self._runtime = context.runtime
         self._providers = context.providers
+        self._making = Making(context)
 
     def adopt(self) -> None:
         """Give every volume that a provider shows and no row names a row of its own.
@@ -65,16 +74,23 @@ class Volumes:
             project = self._settings.providers[name].project
             if project is None:
                 continue
-            for found in provider.list():
-                with suppress(RowExists), self._catalog.writing() as rows:
-                    here = {"provider": name, "place": found.place}
-                    known = rows.page_volumes(Scope.everything(), Listing(filters=here, limit=1))
-                    if known.rows:
-                        continue
-                    if _OWN_NAME.fullmatch(found.name):
-                        log.warning("volume without a row", extra={"place": found.place})
-                    else:
-                        rows.add_volume(self._adopted(name, project, found), is_counted=False)
+            try:
+                for found in provider.list():
+                    self._adopt(name, project, found)
+            except BackupError as error:  # one provider that is away is no reason to serve none
+                facts = {"provider": name, "reason": str(error)}
+                log.error("volumes of a provider are not known", extra=facts)
+        self._providers.later(self._making.drop_leftovers)
+
+    def _adopt(self, name: str, project: str, found: ProvidedVolume) -> None:
+        with suppress(RowExists), self._catalog.writing() as rows:
+            here = {"provider": name, "place": found.place}
+            if rows.page_volumes(Scope.everything(), Listing(filters=here, limit=1)).rows:
+                return
+            if _OWN_NAME.fullmatch(found.name):
+                log.warning("volume without a row", extra={"place": found.place})
+            else:
+                rows.add_volume(self._adopted(name, project, found), is_counted=False)
 
     def page(self, caller: Caller, listing: Listing, *, is_all: bool = False) -> Page[VolumeRow]:
         """Return a page of the caller's volumes, of everybody's to an admin who asks for them."""
@@ -92,23 +108,34 @@ class Volumes:
     def create(self, caller: Caller, wish: VolumeWish) -> VolumeRow:
         """Make an empty volume. Raises: OverQuota, Denied, Invalid."""
         self._policy.check("volume:create", caller)
-        return self._make(caller, wish)
+        row = self._plan(caller, wish)
+        with explained():
+            self._catalog.write(lambda rows: rows.add_volume(row))
+        return self.make(row)
 
-    def create_for_restore(self, caller: Caller, backup: BackupRow, name: str | None) -> VolumeRow:
-        """Make the volume that a backup is restored to. Raises: OverQuota, Invalid, Denied."""
+    def plan_for_restore(self, caller: Caller, backup: BackupRow, name: str | None) -> VolumeRow:
+        """Return the row of the volume that a backup is restored to. Raises: Invalid, Denied."""
         self._policy.check("volume:create", caller)
         wish = VolumeWish(
             size=gib(backup.size_bytes or 0),
             name=name or f"restore_backup_{backup.id}",
             description="auto-created_from_restore_from_backup",
         )
-        row = self._make(caller, wish)
-        if row.status is not VolumeStatus.AVAILABLE:
-            raise Invalid(
-                f"Invalid volume: Error while creating volume {row.id} for restoring backup "
-                f"{backup.id}."
-            )
-        return row
+        return self._plan(caller, wish)
+
+    def make(self, row: VolumeRow) -> VolumeRow:
+        """Make the volume of a row and return the row as it is soon; perhaps still `creating`."""
+        self._providers.soon(lambda: self._making.make_volume(row))
+        with explained(), self._catalog.reading() as rows:
+            return rows.volume(row.id, Scope.everything())
+
+    def is_in_use(self, row: VolumeRow) -> bool:
+        """Return whether its provider says that a volume is in use; who does not answer says no."""
+        try:
+            found = self._providers.soon(lambda: self._providers.of(row).show(row.place))
+        except BackupError:  # the job that opens it tells what is wrong
+            return False
+        return found is not None and found.is_in_use
 
     def update(self, caller: Caller, volume_id: str, changes: VolumeChanges) -> VolumeRow:
         """Change name, description or metadata. Raises: Missing, Denied."""
@@ -128,17 +155,11 @@ class Volumes:
                 raise Invalid(HAS_SNAPSHOTS)
             rows.move_volume(row.id, VolumeMove.DELETE)
 
+        if row.status is VolumeStatus.AVAILABLE and self.is_in_use(row):
+            raise Invalid(wrong_volume(VolumeMove.DELETE, VolumeStatus.IN_USE))
         with explained():
             self._catalog.write(begin)
-        try:
-            with suppress(NotFound):
-                self._providers.of(row).delete(row.place)
-        except BackupError as error:
-            self._move(row.id, VolumeMove.FAIL_DELETE)
-            log.warning("volume not deleted", extra={"volume": row.id, "reason": str(error)})
-            return
-        with explained():
-            self._catalog.write(lambda rows: rows.remove_volume(row.id))
+        self._providers.soon(lambda: self._making.delete_volume(row))
 
     def attach(self, caller: Caller, volume_id: str, attachment: Mapping[str, str | None]) -> None:
         """Note that somebody uses a volume. Raises: Missing, Invalid, Denied."""
@@ -158,10 +179,10 @@ class Volumes:
                 lambda rows: rows.move_volume(row.id, VolumeMove.RESET, status=status)
             )
 
-    def _make(self, caller: Caller, wish: VolumeWish) -> VolumeRow:
-        name, provider = self._providers.maker()
+    def _plan(self, caller: Caller, wish: VolumeWish) -> VolumeRow:
+        name, _ = self._providers.maker()
         volume_id = new_uuid(self._runtime)
-        row = VolumeRow(
+        return VolumeRow(
             id=volume_id,
             project_id=caller.project_id,
             user_id=caller.user_id,
@@ -177,14 +198,6 @@ class Volumes:
             volume_type=wish.volume_type,
             created_at=self._runtime.clock.now(),
         )
-        with explained():
-            self._catalog.write(_adding(row))
-        try:
-            place = provider.create(row.place, row.size_bytes)
-        except BackupError as error:
-            log.warning("volume not made", extra={"volume": row.id, "reason": str(error)})
-            return self._move(row.id, VolumeMove.FAIL_CREATE)
-        return self._move(row.id, VolumeMove.CREATED, place=place)
 
     def _move(
         self, volume_id: str, move: VolumeMove, **changes: Unpack[VolumeChanges]
@@ -205,7 +218,3 @@ class Volumes:
             availability_zone=self._settings.availability_zone,
             created_at=self._runtime.clock.now(),
         )
-
-
-def _adding(row: VolumeRow) -> Callable[[Rows], None]:
-    return lambda rows: rows.add_volume(row)

@@ -28,14 +28,14 @@ __all__ = ["Works", "order_of"]
 class Works:
     """Performs the service's jobs."""
 
-    def __init__(self, context: Context, importing: Importing) -> None:
+    def __init__(self, context: Context) -> None:
         self._catalog = context.catalog
+        self._importing = Importing(context)
         self.creating = Creating(context)
         self._works = {
             JobKind.CREATE: self.creating.do,
             JobKind.RESTORE: Restoring(context).do,
             JobKind.DELETE: Deleting(context).do,
-            JobKind.IMPORT: importing.do,
         }
 
     def perform(self, order: JobOrder, run: JobRun) -> None:
@@ -45,9 +45,12 @@ class Works:
                 row = rows.backup(order.backup_id, Scope.everything())
         except RowMissing:
             return
-        self._works[order.kind](row, run)
+        if order.kind is JobKind.IMPORT:
+            self._importing.do(row, order.subject, run)
+        else:
+            self._works[order.kind](row, run)
 
 
-def order_of(kind: JobKind, row: BackupRow) -> JobOrder:
+def order_of(kind: JobKind, row: BackupRow, subject: object = None) -> JobOrder:
     """Return the order of a job on a backup; its lane is the repository."""
-    return JobOrder(kind, row.id, row.repository or "")
+    return JobOrder(kind, row.id, row.repository or "", subject=subject)

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 
 from backupcore.catalog import Scope
 from backupcore.catalog.error import RowMissing
 from backupcore.catalog.row import BackupRow, VolumeRow
 from backupcore.catalog.status import BackupStatus, VolumeStatus
 from backupcore.config import Tuning
-from backupcore.errors import BackupError, BackupMissing, NotFound
+from backupcore.errors import BackupError, BackupMissing, SourceError
 from backupcore.job import JobRun
 from backupcore.model import Backup
 from backupcore.operation.backup import BackupRequest, backup
+from backupcore.provider import Provider
 from backupcore.repository import Repository
 from backupcore.service.context import Context
+from backupcore.service.work.leftover import drop_leftovers, drop_snapshots, temporary_hint
 from backupcore.service.work.outcome import end_create
 from backupcore.service.work.reason import reason_of
 from backupcore.service.work.report import reporting
@@ -31,6 +33,7 @@ class Creating:
     """Reads a volume or a snapshot of it into the repository."""
 
     def __init__(self, context: Context) -> None:
+        self._settings = context.settings
         self._catalog = context.catalog
         self._stores = context.stores
         self._providers = context.providers
@@ -113,9 +116,10 @@ class Creating:
         if snapshot is not None:
             with provider.open_snapshot(snapshot.place) as opened:
                 yield opened
-        elif volume.previous_status is VolumeStatus.IN_USE and provider.has_snapshots:
+        elif self._has_to_freeze(volume, provider):
+            drop_leftovers(self._catalog, provider, volume)
             try:
-                place = provider.snapshot(volume.place, _hint(row))
+                place = provider.snapshot(volume.place, temporary_hint(row.id))
                 with provider.open_snapshot(place) as opened:
                     yield opened
             finally:
@@ -125,6 +129,7 @@ class Creating:
                 yield opened
 
     def _drop_quietly(self, row: BackupRow, volume: VolumeRow) -> None:
+        """Delete the snapshot of a backup; one that stays is found again (`leftover`)."""
         try:
             self._drop(row, volume)
         except BackupError as error:
@@ -132,14 +137,21 @@ class Creating:
             log.warning("snapshot of a backup not deleted", extra=facts)
 
     def _drop(self, row: BackupRow, volume: VolumeRow) -> None:
-        provider = self._providers.of(volume)
-        if not provider.has_snapshots:
-            return
-        for found in list(provider.list_snapshots(volume.place)):
-            if found.name == _hint(row):
-                with suppress(NotFound):
-                    provider.delete_snapshot(found.place)
+        drop_snapshots(self._providers.of(volume), volume.place, temporary_hint(row.id))
 
+    def _has_to_freeze(self, volume: VolumeRow, provider: Provider) -> bool:
+        """Return whether a volume is to be read from a snapshot: its row or provider says in use.
 
-def _hint(row: BackupRow) -> str:
-    return f"backup-{row.id}"
+        Raises: SourceError when that is so and it can only be read as it changes.
+        """
+        is_in_use = volume.previous_status is VolumeStatus.IN_USE
+        if not is_in_use and not provider.show(volume.place).is_in_use:
+            return False
+        given = self._settings.providers.get(volume.provider)
+        may_change = given is not None and given.allow_crash_inconsistent
+        if not provider.has_snapshots and not may_change:
+            raise SourceError(
+                f"volume {volume.id}: is in use and its provider makes no snapshots: stop who "
+                "uses it, or allow backups that are not consistent"
+            )
+        return provider.has_snapshots

@@ -15,7 +15,7 @@ from backupcore.operation.delete import delete
 from backupcore.repository import Repository
 from backupcore.repository.key import volume_tag
 from backupcore.service.context import Context
-from backupcore.service.work.outcome import locked
+from backupcore.service.work.outcome import is_owner, locked
 from backupcore.service.work.reason import reason_of
 
 __all__ = ["Deleting"]
@@ -33,7 +33,7 @@ class Deleting:
         if row.status is not BackupStatus.DELETING:
             return
         try:
-            if _names_its_own(row) and self._is_last(row):
+            if is_owner(row) and self._is_last(row):
                 with self._stores.open(row.repository or "", stop=run.stop) as repository:
                     _delete_stored(repository, row)
         except Stopped:
@@ -51,17 +51,18 @@ class Deleting:
             )
 
     def _is_last(self, row: BackupRow) -> bool:
-        """Return whether no other row that stays names the stored backup.
+        """Return whether no other owner of the stored backup stays.
 
         Rows that are deleted at the same time do not count: each of them may be the last, and
-        deleting what is stored twice is fine. A row is added only while none of them is deleted.
+        deleting what is stored twice is fine. Nor do imports count that the store has not
+        confirmed: they become owners only while no owner is deleted, and then ask the store again.
         """
         staying = set(BackupStatus) - {BackupStatus.DELETING}
         stored_id, repository = row.stored_id or "", row.repository or ""
 
         def is_last(rows: Rows) -> bool:
             rows.lock_stored(stored_id, repository)
-            return not rows.count_naming(
+            return not rows.count_owners(
                 stored_id, repository, Scope.everything(), statuses=staying, besides=row.id
             )
 
@@ -72,15 +73,6 @@ def _remove(rows: Rows, backup_id: str) -> None:
     """Remove the row unless it was reset meanwhile; what is stored may be gone all the same."""
     if locked(rows, backup_id, Scope.everything()).status is BackupStatus.DELETING:
         rows.remove_backup(backup_id)
-
-
-def _names_its_own(row: BackupRow) -> bool:
-    """Return whether the row has a part in what is stored.
-
-    An imported row has none before the store has confirmed its record.
-    """
-    is_unconfirmed = row.is_imported and row.size_bytes is None
-    return row.stored_id is not None and row.repository is not None and not is_unconfirmed
 
 
 def _delete_stored(repository: Repository, row: BackupRow) -> None:

@@ -1,22 +1,37 @@
-"""The second half of an import: what the store says of a record, and only that, enters the row."""
+"""The second half of an import: what the store says of a record, and only that, enters the row.
+
+An import becomes an owner of what is stored in one transaction, after the store has confirmed the
+record; then the store is asked once more, and the row is finished. Whoever deletes the last owner
+before that deletes what is stored, and the import fails as if it had come later.
+"""
 
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
 
 from backupcore.catalog.change import BackupChanges
-from backupcore.catalog.error import QuotaExceeded, RowMissing, WrongStatus
+from backupcore.catalog.error import QuotaExceeded
+from backupcore.catalog.rebuild import opaque_volume_id
 from backupcore.catalog.row import BackupRow
-from backupcore.catalog.status import BackupMove, BackupStatus
+from backupcore.catalog.status import BackupStatus
 from backupcore.errors import Stopped
 from backupcore.job import JobRun
-from backupcore.record import Facts, Record, RecordRefused, check_against_store
+from backupcore.model import Backup
+from backupcore.record import (
+    Reason,
+    Record,
+    RecordRefused,
+    check_against_store,
+    check_is_current,
+)
+from backupcore.repository import Repository
 from backupcore.service.context import Context
+from backupcore.service.error import Invalid
 from backupcore.service.meaning import gib
+from backupcore.service.work.outcome import confirm_import, fail_import, finish_import
 from backupcore.service.work.reason import reason_of
 
-__all__ = ["Importing"]
+__all__ = ["INCOMPLETE", "Importing"]
 
 log = logging.getLogger(__name__)
 
@@ -24,36 +39,35 @@ INCOMPLETE = "incomplete import reset on manager restart: import the record agai
 
 
 class Importing:
-    """Holds the records that are being imported, and settles their rows."""
+    """Settles the rows of records that are being imported."""
 
     def __init__(self, context: Context) -> None:
         self._catalog = context.catalog
         self._stores = context.stores
-        self._records: dict[str, Record] = {}
 
-    def expect(self, row: BackupRow, record: Record) -> None:
-        """Keep a verified record until its job runs."""
-        self._records[row.id] = record
+    def do(self, row: BackupRow, record: object, run: JobRun) -> None:
+        """Compare a record with the store and finish its row. Raises: what the store raises.
 
-    def do(self, row: BackupRow, run: JobRun) -> None:
-        """Compare a record with the store and finish its row. Raises: what the store raises."""
-        record = self._records.pop(row.id, None)
+        record: a verified `Record`.
+        """
         if row.status is not BackupStatus.CREATING or not row.is_imported:
             return
-        if record is None:
+        if not isinstance(record, Record):
             self._fail(row, INCOMPLETE)
             return
         try:
             with self._stores.open(
                 row.repository or "", stop=run.stop, read_only=True
             ) as repository:
-                facts = check_against_store(record, repository, stop=run.stop)
-            self._finish(row, facts)
+                self._bring_in(row, record, repository, run)
         except RecordRefused as error:
             log.warning("record refused", extra={"backup": row.id, "reason": str(error.reason)})
-            self._fail(row, f"record rejected: {error.reason}")
+            is_gone = error.reason is Reason.DELETED
+            self._fail(row, f"record rejected: {error.reason}", is_gone=is_gone)
         except QuotaExceeded as error:
             self._fail(row, f"record rejected: quota of {error.resource} exceeded")
+        except Invalid as error:
+            self._fail(row, f"record rejected: {error}")
         except Stopped:
             self._fail(row, INCOMPLETE)
             raise
@@ -61,24 +75,26 @@ class Importing:
             self._fail(row, f"record rejected: {reason_of(error)}")
             raise
 
-    def _finish(self, row: BackupRow, facts: Facts) -> None:
-        stored = facts.backup
-        changes: BackupChanges = {
-            "volume_id": stored.volume_id,
-            "size": gib(stored.size_bytes),
-            "size_bytes": stored.size_bytes,
-            "object_count": stored.sums.object_count,
-            "is_incremental": stored.is_incremental,
-            "data_timestamp": stored.started_at,
-        }
-        with suppress(WrongStatus, RowMissing):
-            self._catalog.write(lambda rows: rows.move_backup(row.id, BackupMove.FINISH, **changes))
+    def _bring_in(
+        self, row: BackupRow, record: Record, repository: Repository, run: JobRun
+    ) -> None:
+        facts = check_against_store(record, repository, stop=run.stop)
+        changes = _changes(repository, facts.backup)
+        if self._catalog.write(lambda rows: confirm_import(rows, row, changes)):
+            check_is_current(facts, repository)
+            self._catalog.write(lambda rows: finish_import(rows, row))
 
-    def _fail(self, row: BackupRow, reason: str) -> None:
-        """Fail the row; from then on it names nothing that is stored."""
-        with suppress(WrongStatus, RowMissing):
-            self._catalog.write(
-                lambda rows: rows.move_backup(
-                    row.id, BackupMove.FAIL, fail_reason=reason, stored_id=None
-                )
-            )
+    def _fail(self, row: BackupRow, reason: str, *, is_gone: bool = False) -> None:
+        self._catalog.write(lambda rows: fail_import(rows, row, reason, is_gone=is_gone))
+
+
+def _changes(repository: Repository, stored: Backup) -> BackupChanges:
+    """Return what the store says of a backup, as a row tells it."""
+    return {
+        "volume_id": opaque_volume_id(repository, stored),
+        "size": gib(stored.size_bytes),
+        "size_bytes": stored.size_bytes,
+        "object_count": stored.sums.object_count,
+        "is_incremental": stored.is_incremental,
+        "data_timestamp": stored.started_at,
+    }

@@ -9,13 +9,28 @@ from __future__ import annotations
 from contextlib import suppress
 
 from backupcore.catalog import Rows, Scope
-from backupcore.catalog.change import VolumeChanges
+from backupcore.catalog.change import BackupChanges, VolumeChanges
 from backupcore.catalog.error import RowMissing, WrongStatus
 from backupcore.catalog.row import BackupRow, VolumeRow
 from backupcore.catalog.status import BackupMove, BackupStatus, SnapshotMove, VolumeMove
 from backupcore.model import Backup
+from backupcore.service.error import Invalid
+from backupcore.service.meaning import gib
 
-__all__ = ["abandon", "end_create", "end_restore", "locked"]
+__all__ = [
+    "BEING_DELETED",
+    "abandon",
+    "check_stays",
+    "confirm_import",
+    "end_create",
+    "end_restore",
+    "fail_import",
+    "finish_import",
+    "is_owner",
+    "locked",
+]
+
+BEING_DELETED = "Invalid backup: the stored backup is being deleted."
 
 
 def locked(rows: Rows, backup_id: str, scope: Scope) -> BackupRow:
@@ -36,6 +51,8 @@ def end_create(rows: Rows, row: BackupRow, done: Backup | None, reason: str = ""
             rows.move_backup(
                 row.id,
                 BackupMove.FINISH,
+                is_counted=False,
+                size=gib(done.size_bytes),
                 size_bytes=done.size_bytes,
                 object_count=done.sums.object_count,
                 is_incremental=done.is_incremental,
@@ -61,14 +78,76 @@ def end_restore(rows: Rows, row: BackupRow, move: VolumeMove) -> None:
             rows.edit_volume(target_id, **_inherited(rows, row, volume))
 
 
+def is_owner(row: BackupRow) -> bool:
+    """Return whether a row has a part in what is stored: it is deleted with the last that has.
+
+    An import has none before the store has confirmed its record.
+    """
+    is_confirmed = not row.is_imported or row.size_bytes is not None
+    return row.stored_id is not None and row.repository is not None and is_confirmed
+
+
+def check_stays(rows: Rows, stored_id: str, repository: str) -> None:
+    """Refuse a new owner of what an owner deletes. Raises: Invalid.
+
+    From here to the transaction's end nobody begins to delete it.
+    """
+    rows.lock_stored(stored_id, repository)
+    leaving = {BackupStatus.DELETING}
+    if rows.count_owners(stored_id, repository, Scope.everything(), statuses=leaving):
+        raise Invalid(BEING_DELETED)
+
+
+def confirm_import(rows: Rows, row: BackupRow, changes: BackupChanges) -> bool:
+    """Make an import an owner of what the store has confirmed; False when it was moved.
+
+    What was deleted before is not there any more now, what is deleted later counts this row: so
+    the caller asks the store once more, and then finishes. Raises: Invalid, QuotaExceeded.
+    """
+    if _import_now(rows, row) is None:
+        return False
+    check_stays(rows, row.stored_id or "", row.repository or "")
+    rows.edit_backup(row.id, **changes)
+    return True
+
+
+def finish_import(rows: Rows, row: BackupRow) -> None:
+    """Finish an import that is an owner; nothing when it was moved."""
+    if _import_now(rows, row) is not None:
+        rows.move_backup(row.id, BackupMove.FINISH)
+
+
+def fail_import(rows: Rows, row: BackupRow, reason: str, *, is_gone: bool = False) -> None:
+    """Fail an import; an owner stays one, unless nothing is stored, others name nothing more."""
+    now = _import_now(rows, row)
+    if now is None:
+        return
+    changes: BackupChanges = {"fail_reason": reason}
+    if is_gone or not is_owner(now):
+        changes |= {"stored_id": None, "size": 0, "size_bytes": None}
+    rows.move_backup(row.id, BackupMove.FAIL, **changes)
+
+
 def abandon(rows: Rows, row: BackupRow) -> None:
     """Give back what work on a locked row holds; the caller moves the row and ends the work."""
     if row.status is BackupStatus.CREATING and not row.is_imported:
         _give_back(rows, row, VolumeMove.FAIL_BACKUP)
+    elif row.status is BackupStatus.CREATING and not is_owner(row):
+        rows.edit_backup(row.id, stored_id=None)
     elif row.status is BackupStatus.RESTORING:
         with suppress(WrongStatus, RowMissing):
             rows.move_volume(row.restore_volume_id or "", VolumeMove.CANCEL_RESTORE)
         rows.edit_backup(row.id, restore_volume_id=None)
+
+
+def _import_now(rows: Rows, row: BackupRow) -> BackupRow | None:
+    """Return an import's row, locked, while it is the one that its work began with."""
+    try:
+        now = locked(rows, row.id, Scope.everything())
+    except RowMissing:
+        return None
+    is_same = (now.created_at, now.request_id) == (row.created_at, row.request_id)
+    return now if is_same and now.status is BackupStatus.CREATING else None
 
 
 def _give_back(rows: Rows, row: BackupRow, move: VolumeMove) -> None:

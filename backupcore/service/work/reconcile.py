@@ -24,7 +24,14 @@ from backupcore.model import Backup
 from backupcore.service.context import Context
 from backupcore.service.store import Stores
 from backupcore.service.work.creating import Creating
-from backupcore.service.work.outcome import end_create, end_restore
+from backupcore.service.work.importing import INCOMPLETE as INCOMPLETE_IMPORT
+from backupcore.service.work.outcome import (
+    end_create,
+    end_restore,
+    fail_import,
+    finish_import,
+    is_owner,
+)
 
 __all__ = ["reconcile"]
 
@@ -84,19 +91,31 @@ def _settle(row: BackupRow, context: Context, creating: Creating) -> JobOrder | 
     if row.status is BackupStatus.DELETING:
         return JobOrder(JobKind.DELETE, row.id, lane)
     if row.is_imported:
-        return JobOrder(JobKind.IMPORT, row.id, lane)
-    done = _stored(row, context.stores)
+        _settle_import(row, context)
+        return None
+    done = _stored(row, row.volume_id, context.stores)
     context.catalog.write(lambda rows: end_create(rows, row, done, INCOMPLETE))
     return None
 
 
-def _stored(row: BackupRow, stores: Stores) -> Backup | None:
-    """Return the backup when its manifest was committed before the process ended."""
+def _settle_import(row: BackupRow, context: Context) -> None:
+    """Finish an import that the store had confirmed when its backup is there; else fail it."""
+    if is_owner(row) and _stored(row, None, context.stores) is not None:
+        context.catalog.write(lambda rows: finish_import(rows, row))
+    else:
+        context.catalog.write(lambda rows: fail_import(rows, row, INCOMPLETE_IMPORT))
+
+
+def _stored(row: BackupRow, volume_id: str | None, stores: Stores) -> Backup | None:
+    """Return the backup when its manifest was committed before the process ended.
+
+    volume_id: as the repository knows it, None when the row does not tell.
+    """
     if not stores.has(row.repository or ""):  # the operator took its container away
         return None
     with stores.open(row.repository or "", read_only=True) as repository:
         try:
-            return repository.find_backup(row.stored_id or "", row.volume_id)
+            return repository.find_backup(row.stored_id or "", volume_id)
         except (BackupMissing, Damaged):
             return None
 

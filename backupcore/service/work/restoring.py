@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from backupcore.catalog import Scope
-from backupcore.catalog.row import BackupRow
-from backupcore.catalog.status import BackupStatus, VolumeMove
+from backupcore.catalog.row import BackupRow, VolumeRow
+from backupcore.catalog.status import BackupStatus, VolumeMove, VolumeStatus
 from backupcore.config import Tuning
+from backupcore.errors import Refused, Stopped
 from backupcore.job import JobRun
 from backupcore.operation.restore import Restored, restore
 from backupcore.service.context import Context
@@ -14,6 +15,9 @@ from backupcore.service.work.report import reporting
 from backupcore.volume import Access
 
 __all__ = ["Restoring"]
+
+MAKING_S = 3600.0  # how long a provider may make a volume
+POLL_S = 0.1
 
 
 class Restoring:
@@ -24,6 +28,7 @@ class Restoring:
         self._stores = context.stores
         self._providers = context.providers
         self._tuning = Tuning(memory_bytes=context.settings.jobs.memory_bytes)
+        self._clock = context.runtime.clock
         self._observer = context.observer
 
     def do(self, row: BackupRow, run: JobRun) -> None:
@@ -41,8 +46,7 @@ class Restoring:
         )
 
     def _write(self, row: BackupRow, run: JobRun) -> Restored:
-        with self._catalog.reading() as rows:
-            target = rows.volume(row.restore_volume_id or "", Scope.everything())
+        target = self._ready_target(row, run)
         provider = self._providers.of(target)
         with (
             self._stores.open(row.repository or "", stop=run.stop, read_only=True) as repository,
@@ -57,6 +61,22 @@ class Restoring:
                 progress=reporting(run),
                 stop=run.stop,
             )
+
+    def _ready_target(self, row: BackupRow, run: JobRun) -> VolumeRow:
+        """Wait for a volume that is being made, and take it. Raises: Stopped, Refused."""
+        deadline_s = self._clock.monotonic() + MAKING_S
+        while True:
+            with self._catalog.reading() as rows:
+                target = rows.volume(row.restore_volume_id or "", Scope.everything())
+            if target.status is not VolumeStatus.CREATING:
+                break
+            if self._clock.monotonic() > deadline_s:
+                raise Refused(f"volume {target.id}: is not made after {MAKING_S:.0f} s")
+            if run.stop.wait(POLL_S):
+                raise Stopped(f"restore of {row.id}: stopped while its volume was made")
+        if target.status is VolumeStatus.RESTORING:
+            return target
+        return self._catalog.write(lambda rows: rows.move_volume(target.id, VolumeMove.RESTORE))
 
     def _end(self, row: BackupRow, move: VolumeMove) -> None:
         self._catalog.write(lambda rows: end_restore(rows, row, move))

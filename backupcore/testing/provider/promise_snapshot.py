@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from backupcore.errors import NotFound, ReadOnly, TargetBusy
 from backupcore.provider import ProvidedVolume
 from backupcore.testing.bench import raising, same
@@ -77,6 +79,18 @@ def deletes_a_snapshot_and_keeps_the_volume(stand: Stand) -> None:
         stand.provider.open_snapshot(taken).close()
     stand.provider.delete_snapshot(taken)
     same(read(stand.provider.open(place), 5), b"stays", "volume after that")
+
+
+@promise(any_volume, snapshots)
+def keeps_a_snapshot_readable_to_who_reads_it(stand: Stand) -> None:
+    """Leftovers are swept away; a backup under way must not lose what it reads by that."""
+    taken = stand.freeze(stand.some(b"frozen"))
+    with stand.provider.open_snapshot(taken) as frozen:
+        with suppress(TargetBusy):
+            stand.second.delete_snapshot(taken)
+        buffer = bytearray(6)
+        frozen.read_into(0, buffer)
+    same(bytes(buffer), b"frozen", "snapshot that somebody else deletes")
 
 
 @promise(new_volumes, snapshots)

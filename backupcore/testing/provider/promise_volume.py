@@ -213,3 +213,12 @@ def closes_one_opening_only(stand: Stand) -> None:
     stand.provider.close()
     stand.provider.close()
     same(read(stand.second.open(place), 4), b"made", "bytes read after another was closed")
+
+
+@promise(any_volume)
+def shows_no_volume_in_use_that_nobody_uses(stand: Stand) -> None:
+    """What is in use is backed up by force only, and neither restored to nor deleted."""
+    place = stand.some(b"at rest")
+    same(stand.provider.show(place).is_in_use, False, "is in use")
+    with stand.provider.open(place):
+        same(stand.second.show(place).is_in_use, False, "is in use while it is read")

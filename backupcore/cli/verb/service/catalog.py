@@ -74,7 +74,7 @@ def catalog_rebuild_command(talk: Talk, path: Path, only: str | None, project: s
     counts = list(next(iter(found.values())))
     rows = [[name, *map(str, counted.values())] for name, counted in found.items()]
     documents = [{"container": name, **counted} for name, counted in found.items()]
-    talk.tell({"containers": documents}, table_text(["container", *counts], rows, right="lrrrrr"))
+    talk.tell({"containers": documents}, table_text(["container", *counts], rows, right="lrrrrrr"))
 
 
 def _project_of(project: str | None) -> Callable[[Backup], str]:
