@@ -269,4 +269,4 @@ def test_a_store_that_is_away_when_it_is_opened_is_waited_for(
 
     with open_retrying(open_below, runtime=runtime) as driver:
         driver.put("k", [b"x"])
-    assert sum(clock.sleeps) == 0.5 + 1.0
+    assert sum(clock.sleeps) == pytest.approx(0.5 + 1.0)
