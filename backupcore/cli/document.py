@@ -13,7 +13,7 @@ from backupcore import (
     Verification,
 )
 from backupcore.cli.talk import Document
-from backupcore.testing.driver import PromiseResult
+from backupcore.testing.promise import PromiseResult
 
 __all__ = [
     "backup_document",

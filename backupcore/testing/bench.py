@@ -6,19 +6,16 @@ import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from types import ModuleType
 
 from backupcore.driver import Buffer, Driver
+from backupcore.testing.promise import Broken, Promise, make_promise
 from backupcore.units import MIB
 
 __all__ = [
     "Bench",
-    "Broken",
-    "Promise",
     "conditional_put",
     "pattern",
     "promise",
-    "promises_of",
     "raising",
     "range_get",
     "same",
@@ -29,10 +26,6 @@ __all__ = [
 ]
 
 TRIED_SIZE_BYTES_MAX = 64 * MIB
-
-
-class Broken(AssertionError):
-    """A promise was not kept; the message says what was seen."""
 
 
 @dataclass(slots=True)
@@ -67,43 +60,11 @@ class Bench:
         self.second.delete(sorted(found.union(self.keys)))
 
 
-Check = Callable[[Bench], None]
-Claim = Callable[[Bench], str]
-
-
-@dataclass(frozen=True, slots=True)
-class Promise:
-    """One promise: its name, why it matters, and how to try it.
-
-    unclaimed: returns what is not claimed, or nothing when the promise is to be tried.
-    """
-
-    name: str
-    why: str
-    check: Check = field(repr=False)
-    unclaimed: Claim = field(repr=False)
-
-    def prove(self, bench: Bench) -> None:
-        """Try it and clean up. Raises: Broken, or what the driver raised."""
-        try:
-            self.check(bench)
-        finally:
-            bench.remove_all()
-
-
-def promise(unclaimed: Claim = lambda bench: "") -> Callable[[Check], Promise]:
-    """Make a promise of a function; `unclaimed` says when it is not to be tried."""
-
-    def make(check: Check) -> Promise:
-        why = " ".join((check.__doc__ or "").split())
-        return Promise(check.__name__, why, check, unclaimed)
-
-    return make
-
-
-def promises_of(module: ModuleType) -> list[Promise]:
-    """Return the promises of a module in the order they are written."""
-    return [thing for thing in vars(module).values() if isinstance(thing, Promise)]
+def promise(
+    *needs: Callable[[Bench], str],
+) -> Callable[[Callable[[Bench], None]], Promise[Bench]]:
+    """Make a promise of a function; `needs` say what has to be claimed for it."""
+    return lambda check: make_promise(check, *needs)
 
 
 def conditional_put(bench: Bench) -> str:

@@ -17,50 +17,36 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from backupcore.driver import Driver, check_prefix
 from backupcore.driver.pace import Retrying, RetryPolicy
-from backupcore.runtime import SystemClock
 from backupcore.testing import promise_object, promise_store
-from backupcore.testing.bench import Bench, Promise, promises_of
+from backupcore.testing.bench import Bench
+from backupcore.testing.promise import (
+    Promise,
+    PromiseResult,
+    check_promise,
+    promises_of,
+    try_promises,
+)
 
 if TYPE_CHECKING:
     import pytest
 
-__all__ = ["PROMISES", "DriverConformance", "Outcome", "PromiseResult", "run_promises"]
+__all__ = ["PROMISES", "DriverConformance", "run_promises"]
 
 LIST_COUNT = 10_000
 PATIENCE_S = 20.0
-PROMISES = (*promises_of(promise_object), *promises_of(promise_store))
-
-
-class Outcome(StrEnum):
-    """What became of a promise."""
-
-    KEPT = "kept"
-    BROKEN = "broken"
-    NOT_CLAIMED = "not claimed"
-
-
-@dataclass(frozen=True, slots=True)
-class PromiseResult:
-    """One promise tried: why it matters to a backup, and what was seen."""
-
-    name: str
-    why: str
-    outcome: Outcome
-    detail: str
-    duration_s: float
+PROMISES: tuple[Promise[Bench], ...] = tuple(promises_of(promise_object, promise_store))
 
 
 def run_promises(
     open_driver: Callable[[], Driver],
     prefix: str = "",
     *,
-    promises: Sequence[Promise] = PROMISES,
+    promises: Sequence[Promise[Bench]] = PROMISES,
     list_count: int = LIST_COUNT,
 ) -> Iterator[PromiseResult]:
     """Try one promise after the other on a live store and yield what became of each.
@@ -69,27 +55,13 @@ def run_promises(
     prefix: where to work; nothing outside is touched. list_count: objects in the long listing.
     """
     place = _place(prefix)
-    clock = SystemClock()
-    for promise in promises:
-        started = clock.monotonic()
-        outcome, detail = _try_promise(promise, open_driver, place, list_count)
-        duration_s = clock.monotonic() - started
-        yield PromiseResult(promise.name, promise.why, outcome, detail, duration_s)
 
-
-def _try_promise(
-    promise: Promise, open_driver: Callable[[], Driver], place: str, list_count: int
-) -> tuple[Outcome, str]:
-    try:
+    @contextmanager
+    def open_bench(name: str) -> Iterator[Bench]:
         with _patient(open_driver) as driver, _patient(open_driver) as second:
-            bench = Bench(driver, second, f"{place}{promise.name}/", list_count)
-            unclaimed = promise.unclaimed(bench)
-            if unclaimed:
-                return Outcome.NOT_CLAIMED, unclaimed
-            promise.prove(bench)
-    except Exception as error:  # noqa: BLE001 - a promise breaks in any way a plugin can fail
-        return Outcome.BROKEN, f"{type(error).__name__}: {error}"
-    return Outcome.KEPT, ""
+            yield Bench(driver, second, f"{place}{name}/", list_count)
+
+    return try_promises(promises, open_bench)
 
 
 def _patient(open_driver: Callable[[], Driver]) -> Driver:
@@ -119,21 +91,12 @@ class DriverConformance:
             metafunc.parametrize("promise", PROMISES, ids=[promise.name for promise in PROMISES])
 
     def test_promise(
-        self, promise: Promise, driver: Driver, request: pytest.FixtureRequest
+        self, promise: Promise[Bench], driver: Driver, request: pytest.FixtureRequest
     ) -> None:
         """A driver keeps what it promises; the failure says why that matters."""
-        import pytest  # noqa: PLC0415 - extra `test`; operators run the promises without it
-
         try:
             second = request.getfixturevalue("second_driver")
-        except pytest.FixtureLookupError:
+        except LookupError:
             second = driver
-        bench = Bench(driver, second, f"{_place(self.prefix)}{promise.name}/", self.list_count)
-        unclaimed = promise.unclaimed(bench)
-        if unclaimed:
-            pytest.skip(f"not claimed: {unclaimed}")
-        try:
-            promise.prove(bench)
-        except Exception as error:
-            error.add_note(f"why it matters: {promise.why}")
-            raise
+        place = f"{_place(self.prefix)}{promise.name}/"
+        check_promise(promise, Bench(driver, second, place, self.list_count))

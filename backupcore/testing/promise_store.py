@@ -13,7 +13,6 @@ from backupcore.errors import InvalidKey, ObjectMissing
 from backupcore.runtime import open_pool
 from backupcore.testing.bench import (
     Bench,
-    Broken,
     pattern,
     promise,
     raising,
@@ -22,6 +21,7 @@ from backupcore.testing.bench import (
     strong_list_of_two,
     two_connections,
 )
+from backupcore.testing.promise import Broken
 from backupcore.units import MIB
 
 WRITER_COUNT = 8

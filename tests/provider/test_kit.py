@@ -10,7 +10,7 @@ import pytest
 
 from backupcore.provider import Access, Provider, Volume
 from backupcore.provider.registry import open_provider
-from backupcore.testing.driver import Outcome
+from backupcore.testing.promise import Outcome
 from backupcore.testing.provider import ProviderConformance, run_promises
 from backupcore.testing.volume import ReadOnlyVolumeConformance, WritableVolumeConformance
 from tests.provider.conftest import names

@@ -13,7 +13,7 @@ from backupcore.errors import NotFound, TargetBusy
 from backupcore.provider import Access, ProvidedVolume, Volume
 from backupcore.provider.directory import DirectoryProvider
 from backupcore.provider.layer import Checked
-from backupcore.testing.driver import Outcome
+from backupcore.testing.promise import Outcome
 from backupcore.testing.provider import PROMISES, run_promises
 from backupcore.volume import open_volume
 

@@ -12,8 +12,8 @@ from backupcore.driver import Buffer, Capabilities, Driver, ObjectInfo, Role
 from backupcore.driver.memory import MemoryDriver, MemoryStore
 from backupcore.driver.relay import Layer
 from backupcore.errors import ObjectMissing
-from backupcore.testing.bench import Broken
-from backupcore.testing.driver import PROMISES, Outcome, PromiseResult, run_promises
+from backupcore.testing.driver import PROMISES, run_promises
+from backupcore.testing.promise import Broken, Outcome, PromiseResult
 
 pytest_plugins = ["pytester"]
 

@@ -16,7 +16,8 @@ from backupcore.cli.talk import Document, Talk, table_text
 from backupcore.driver.registry import DEFAULT_SCHEME, scheme_capabilities
 from backupcore.errors import UnknownScheme
 from backupcore.plugin import schemes
-from backupcore.testing.driver import LIST_COUNT, PROMISES, Outcome, PromiseResult, run_promises
+from backupcore.testing.driver import LIST_COUNT, PROMISES, run_promises
+from backupcore.testing.promise import Outcome, PromiseResult
 from backupcore.testing.timing import CallTiming, Timed, Timings
 from backupcore.units import format_bytes
 from backupcore.url import Url

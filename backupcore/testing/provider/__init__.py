@@ -17,25 +17,26 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from backupcore.provider import Provider
-from backupcore.runtime import SystemClock
-from backupcore.testing.driver import Outcome, PromiseResult
+from backupcore.testing.promise import (
+    Promise,
+    PromiseResult,
+    check_promise,
+    promises_of,
+    try_promises,
+)
 from backupcore.testing.provider import promise_snapshot, promise_volume
-from backupcore.testing.provider.stand import ProviderPromise, Stand
+from backupcore.testing.provider.stand import Stand
 
 if TYPE_CHECKING:
     import pytest
 
-__all__ = ["PROMISES", "ProviderConformance", "ProviderPromise", "run_promises"]
+__all__ = ["PROMISES", "ProviderConformance", "run_promises"]
 
-PROMISES = tuple(
-    thing
-    for module in (promise_volume, promise_snapshot)
-    for thing in vars(module).values()
-    if isinstance(thing, ProviderPromise)
-)
+PROMISES: tuple[Promise[Stand], ...] = tuple(promises_of(promise_volume, promise_snapshot))
 
 
 def run_promises(
@@ -43,34 +44,20 @@ def run_promises(
     prefix: str = "kit",
     *,
     place: str = "",
-    promises: Sequence[ProviderPromise] = PROMISES,
+    promises: Sequence[Promise[Stand]] = PROMISES,
 ) -> Iterator[PromiseResult]:
     """Try one promise after the other and yield what became of each.
 
     open_provider: opens it; each promise gets two openings of its own. prefix: how the names of
     what is made begin. place: of a volume that may be overwritten, for a provider that makes none.
     """
-    clock = SystemClock()
-    for each in promises:
-        started = clock.monotonic()
-        outcome, detail = _try_promise(each, open_provider, prefix, place)
-        duration_s = clock.monotonic() - started
-        yield PromiseResult(each.name, each.why, outcome, detail, duration_s)
 
-
-def _try_promise(
-    each: ProviderPromise, open_provider: Callable[[], Provider], prefix: str, place: str
-) -> tuple[Outcome, str]:
-    try:
+    @contextmanager
+    def open_stand(_name: str) -> Iterator[Stand]:
         with open_provider() as provider, open_provider() as second:
-            stand = Stand(provider, second, _prefix(prefix), place)
-            unclaimed = each.unclaimed(stand)
-            if unclaimed:
-                return Outcome.NOT_CLAIMED, unclaimed
-            each.prove(stand)
-    except Exception as error:  # noqa: BLE001 - a promise breaks in any way a plugin can fail
-        return Outcome.BROKEN, f"{type(error).__name__}: {error}"
-    return Outcome.KEPT, ""
+            yield Stand(provider, second, _prefix(prefix), place)
+
+    return try_promises(promises, open_stand)
 
 
 def _prefix(prefix: str) -> str:
@@ -95,21 +82,11 @@ class ProviderConformance:
             metafunc.parametrize("promise", PROMISES, ids=[each.name for each in PROMISES])
 
     def test_promise(
-        self, promise: ProviderPromise, provider: Provider, request: pytest.FixtureRequest
+        self, promise: Promise[Stand], provider: Provider, request: pytest.FixtureRequest
     ) -> None:
         """A provider keeps what it promises; the failure says why that matters."""
-        import pytest  # noqa: PLC0415 - extra `test`; operators run the promises without it
-
         try:
             second = request.getfixturevalue("second_provider")
-        except pytest.FixtureLookupError:
+        except LookupError:
             second = provider
-        stand = Stand(provider, second, _prefix(self.prefix), self.place)
-        unclaimed = promise.unclaimed(stand)
-        if unclaimed:
-            pytest.skip(f"not claimed: {unclaimed}")
-        try:
-            promise.prove(stand)
-        except Exception as error:
-            error.add_note(f"why it matters: {promise.why}")
-            raise
+        check_promise(promise, Stand(provider, second, _prefix(self.prefix), self.place))

@@ -7,7 +7,8 @@ from __future__ import annotations
 from backupcore.errors import NotFound, ReadOnly, Refused, TargetBusy
 from backupcore.provider import Access
 from backupcore.runtime import open_pool
-from backupcore.testing.bench import Broken, pattern, raising, same
+from backupcore.testing.bench import pattern, raising, same
+from backupcore.testing.promise import Broken
 from backupcore.testing.provider.stand import (
     NOBODY,
     SIZE_BYTES,

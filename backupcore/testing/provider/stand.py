@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 
-from backupcore.errors import BackupError
 from backupcore.provider import Access, Provider, Volume
+from backupcore.testing.promise import Promise, make_promise
 from backupcore.units import MIB
 
 __all__ = [
     "NOBODY",
     "SIZE_BYTES",
-    "ProviderPromise",
     "Stand",
     "any_volume",
     "fixed_volumes",
@@ -70,42 +68,11 @@ class Stand:
             self.second.delete(place)
 
 
-@dataclass(frozen=True, slots=True)
-class ProviderPromise:
-    """One promise: its name, why it matters, and how to try it.
-
-    unclaimed: returns what is not claimed, or nothing when the promise is to be tried.
-    """
-
-    name: str
-    why: str
-    check: Callable[[Stand], None] = field(repr=False)
-    unclaimed: Callable[[Stand], str] = field(repr=False)
-
-    def prove(self, stand: Stand) -> None:
-        """Try it and clean up. Raises: Broken, or what the provider raised."""
-        try:
-            self.check(stand)
-        except BaseException:
-            with suppress(BackupError):  # what went wrong first is to be seen
-                stand.remove_all()
-            raise
-        stand.remove_all()
-
-
 def promise(
     *needs: Callable[[Stand], str],
-) -> Callable[[Callable[[Stand], None]], ProviderPromise]:
+) -> Callable[[Callable[[Stand], None]], Promise[Stand]]:
     """Make a promise of a function; `needs` say what has to be claimed for it."""
-
-    def unclaimed(stand: Stand) -> str:
-        return next((text for need in needs if (text := need(stand))), "")
-
-    def make(check: Callable[[Stand], None]) -> ProviderPromise:
-        why = " ".join((check.__doc__ or "").split())
-        return ProviderPromise(check.__name__, why, check, unclaimed)
-
-    return make
+    return lambda check: make_promise(check, *needs)
 
 
 def any_volume(stand: Stand) -> str:
