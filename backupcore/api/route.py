@@ -61,8 +61,8 @@ def _put(path: str, summary: str, rule: str, body: str, answer: str, *, minor: i
     )  # fmt: skip
 
 
-def _delete(path: str, summary: str, rule: str) -> Route:
-    return Route(method="DELETE", path=path, summary=summary, rules=(rule,), code=202)
+def _delete(path: str, summary: str, rule: str, *, code: int = 202) -> Route:
+    return Route(method="DELETE", path=path, summary=summary, rules=(rule,), code=code)
 
 
 def _action(path: str, summary: str, body: str, *rules: str) -> Route:
@@ -119,6 +119,8 @@ _SURROUNDINGS = (
          "volume_extension:quotas:show", "quota-set"),
     _put("/os-quota-sets/{target_id}", "Change quotas", "volume_extension:quotas:update",
          "quota-set", "quota-set"),
+    _delete("/os-quota-sets/{target_id}", "Take default quotas again",
+            "volume_extension:quotas:delete", code=200),
     _get("/limits", "Show limits and usage", "limits_extension:used_limits", "limits"),
     _get("/os-availability-zone", "List zones", "volume_extension:availability_zone_list",
          "zones"),

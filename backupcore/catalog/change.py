@@ -30,7 +30,9 @@ class BackupChanges(TypedDict, total=False):
     is_imported: bool
     parent_id: str | None
     restore_volume_id: str | None
-    temporary_snapshot_id: str | None
+    volume_name: str | None
+    volume_description: str | None
+    volume_metadata: Metadata | None
     availability_zone: str | None
     host: str | None
     request_id: str | None

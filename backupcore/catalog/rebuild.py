@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from uuid import UUID
 
 from backupcore.catalog import Catalog
+from backupcore.catalog.change import BackupChanges
 from backupcore.catalog.error import RowExists, RowMissing, WrongStatus
 from backupcore.catalog.listing import Scope
 from backupcore.catalog.query.writing import Rows
@@ -25,11 +26,12 @@ from backupcore.errors import ManifestDamaged, Refused
 from backupcore.model import Backup
 from backupcore.repository import Repository
 from backupcore.repository.key import volume_tag
+from backupcore.repository.label import ServiceLabels
 from backupcore.repository.manifest import Manifest
 from backupcore.repository.register import History
 from backupcore.units import GIB
 
-__all__ = ["Rebuilt", "opaque_volume_id", "rebuild"]
+__all__ = ["Rebuilt", "opaque_volume_id", "rebuild", "volume_texts"]
 
 log = logging.getLogger(__name__)
 
@@ -62,16 +64,19 @@ def rebuild(
     container: str,
     project_of: Callable[[Backup], str],
     repository_name: str | None = None,
+    availability_zone: str | None = None,
 ) -> Rebuilt:
     """Add a row for each backup of a repository that no row names.
 
-    container: what the rows show as such. project_of: whose the row of a backup is.
-    repository_name: the configured one, the same as the container unless given. Quotas are not
+    container, availability_zone: what the rows show as such. project_of: whose the row of a backup
+    is. repository_name: the configured one, the same as the container unless given. Quotas are not
     looked at: the backups are there. A repetition goes on where a run ended. A service may work
     on the same catalog and repository meanwhile.
     Raises: StoreError, Unsupported, CatalogUnavailable.
     """
-    filling = _Filling(catalog, repository, container, repository_name or container, project_of)
+    filling = _Filling(
+        catalog, repository, container, repository_name or container, project_of, availability_zone
+    )
     counts = dict.fromkeys(Rebuilt.__dataclass_fields__, 0)
     for history in repository.registers.histories():
         counts[filling.fill(history)] += 1
@@ -87,6 +92,7 @@ class _Filling:
     container: str
     name: str
     project_of: Callable[[Backup], str]
+    zone: str | None = None
 
     def fill(self, history: History) -> str:
         """Add the row of one backup where it lacks; return which count it belongs to."""
@@ -156,14 +162,14 @@ class _Filling:
             return "gone"
 
     def _row(self, backup: Backup) -> BackupRow:
-        return BackupRow(
+        row = BackupRow(
             id=backup.id,
             project_id=self.project_of(backup),
             volume_id=opaque_volume_id(self.repository, backup),
             status=BackupStatus.AVAILABLE,
             name=_fit(backup.name),
             description=_fit(backup.description),
-            metadata=dict(backup.labels),
+            metadata=ServiceLabels.read(backup.labels).metadata,
             container=self.container,
             repository=self.name,
             stored_id=backup.id,
@@ -172,10 +178,12 @@ class _Filling:
             object_count=backup.sums.object_count,
             is_incremental=backup.is_incremental,
             parent_id=backup.base_id,
+            availability_zone=self.zone,
             data_timestamp=backup.started_at,
             created_at=backup.started_at,
             updated_at=backup.committed_at,
         )
+        return replace(row, **volume_texts(backup))
 
 
 def opaque_volume_id(repository: Repository, backup: Backup) -> str:
@@ -187,6 +195,16 @@ def opaque_volume_id(repository: Repository, backup: Backup) -> str:
     if _UUID.fullmatch(backup.volume_id):
         return backup.volume_id
     return str(UUID(hex=volume_tag(backup.volume_id, repository.domain(backup.domain_id).id_key)))
+
+
+def volume_texts(backup: Backup) -> BackupChanges:
+    """Return what the labels of a backup tell of its volume, as a row can hold it."""
+    found = ServiceLabels.read(backup.labels)
+    return {
+        "volume_name": _fit(found.volume_name or ""),
+        "volume_description": _fit(found.volume_description or ""),
+        "volume_metadata": found.volume_metadata,
+    }
 
 
 def _is_unfinished(row: BackupRow) -> bool:

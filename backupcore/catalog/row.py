@@ -26,7 +26,9 @@ class BackupRow:
     size: of the volume, GiB rounded up. size_bytes: of the volume. stored_id: the backup's id in
     its repository. repository: name of the configured one. container: what the API shows.
     object_count: packs its own session wrote. parent_id: the backup it was compared with, for
-    the API's sake: every backup is whole. is_imported: its row came from a record.
+    the API's sake: every backup is whole. is_imported: its row came from a record. volume_name,
+    volume_description, volume_metadata: the volume's when it was backed up, which a restore brings
+    back; None when nobody knows.
     """
 
     id: str
@@ -49,7 +51,9 @@ class BackupRow:
     is_imported: bool = False
     parent_id: str | None = None
     restore_volume_id: str | None = None
-    temporary_snapshot_id: str | None = None
+    volume_name: str | None = None
+    volume_description: str | None = None
+    volume_metadata: Metadata | None = None
     availability_zone: str | None = None
     host: str | None = None
     request_id: str | None = None

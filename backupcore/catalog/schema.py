@@ -87,7 +87,7 @@ class Word(TypeDecorator[StrEnum]):
 
 
 class Json(TypeDecorator[Any]):
-    """A mapping or a sequence as JSON in a text; shape: makes a row's value of it."""
+    """A mapping or a sequence as JSON in a text, or null; shape: makes a row's value of it."""
 
     impl = Text
     cache_ok = True
@@ -105,8 +105,9 @@ class Json(TypeDecorator[Any]):
         return json.dumps(value, separators=(",", ":"), sort_keys=True)
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
-        """Return the value of a row."""
-        return self.shape(json.loads(value or "{}"))
+        """Return the value of a row; None where that is what it was."""
+        found = json.loads(value or "{}")
+        return None if found is None else self.shape(found)
 
 
 def text(length: int = TEXT_LENGTH_MAX) -> TypeEngine[str]:
@@ -179,7 +180,9 @@ backups = Table(
     Column("is_imported", Boolean(), nullable=False),
     _text("parent_id"),
     _text("restore_volume_id"),
-    _text("temporary_snapshot_id"),
+    _text("volume_name"),
+    _text("volume_description"),
+    Column("volume_metadata", Json(), nullable=False),
     _text("availability_zone"),
     _text("host"),
     _text("request_id"),

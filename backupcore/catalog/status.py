@@ -187,7 +187,7 @@ BACKUP_MOVES: dict[BackupMove, Move] = {
     BackupMove.RESTORE: _move("available", "restoring"),
     BackupMove.END_RESTORE: _move("restoring", "available"),
     BackupMove.DELETE: _move("available error", "deleting"),
-    BackupMove.FORCE_DELETE: _move("creating available error error_deleting", "deleting"),
+    BackupMove.FORCE_DELETE: _move(_ANY_BACKUP, "deleting"),
     BackupMove.FAIL_DELETE: _move("deleting", "error"),
     BackupMove.STRAND_DELETE: _move("deleting", "error_deleting"),
     BackupMove.RESET_AVAILABLE: _move(_ANY_BACKUP, "available"),

@@ -12,6 +12,7 @@ from backupcore.chunk.frame import check_level
 from backupcore.cli.talk import Talk
 from backupcore.config import AUTO, Level
 from backupcore.errors import Refused
+from backupcore.repository.label import is_of_service
 from backupcore.units import parse_bytes
 
 __all__ = [
@@ -49,6 +50,8 @@ def label(text: str) -> tuple[str, str]:
     key, equals, value = text.partition("=")
     if not (key and equals):
         raise click.BadParameter(f"{text!r} is no label: write KEY=VALUE")
+    if is_of_service(key):
+        raise click.BadParameter(f"a label {key!r} is a service's: call it otherwise")
     return key, value
 
 

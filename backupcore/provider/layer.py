@@ -93,13 +93,14 @@ class Checked(Provider):
 
     def delete(self, place: str) -> None:
         """Remove the volume of a checked place unless it has snapshots."""
-        below = self._open_below()
-        for found in self.list_snapshots(place):
-            raise TargetBusy(
-                f"provider {self.name}: {place}: has snapshot {found.place}: delete that first"
-            )
+        below, checked = self._open_below(), check_place(place)
         with guarded(self.name, f"delete {place}", TargetError), suppress(NotFound):
-            below.delete(place)
+            for found in below.list_snapshots(checked):  # those that are left out of lists, too
+                named = _of_kind(found, ProvidedVolume).place
+                raise TargetBusy(
+                    f"provider {self.name}: {place}: has snapshot {named}: delete that first"
+                )
+            below.delete(checked)
 
     def snapshot(self, place: str, hint: str) -> str:
         """Freeze the volume of a checked place."""

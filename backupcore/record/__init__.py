@@ -15,7 +15,7 @@ importer has; only what is stored there counts.
 from __future__ import annotations
 
 from backupcore.record.claim import Claim
-from backupcore.record.cover import Cover, parse_service_name, service_name
+from backupcore.record.cover import Cover, Wishes, check_service_name, service_name
 from backupcore.record.error import Reason, RecordRefused
 from backupcore.record.key import SigningKey, TrustedKeys
 from backupcore.record.parser import DOCUMENT_LENGTH_MAX, parse_json
@@ -50,14 +50,15 @@ __all__ = [
     "SigningKey",
     "TrustedKeys",
     "UnverifiedRecord",
+    "Wishes",
     "belongs_to",
     "check_against_store",
     "check_is_current",
+    "check_service_name",
     "decode",
     "encode",
     "make_record",
     "parse_json",
-    "parse_service_name",
     "service_name",
     "tenant_tag",
     "verify",

@@ -1,8 +1,8 @@
 """The cover of a record: its fields outside of `driver_info`, in the shape Cinder's clients know.
 
-Nobody signs them. `id`, name, description and metadata are wishes of whoever imports; the others
-are shown and never trusted. What Cinder's records say beyond that (temporary volumes, keys,
-parents, owners, hosts) is written empty and never read.
+Nobody signs them. `id`, name, description, metadata, snapshot_id, data_timestamp and created_at are
+wishes of whoever imports; the others are shown and never trusted. What Cinder's records say beyond
+that (temporary volumes, keys, parents, owners, hosts) is written empty and never read.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from backupcore.model import SIZE_BYTES_MAX, Backup
 from backupcore.record.claim import UUID
 from backupcore.record.error import Reason, RecordRefused
 from backupcore.record.parser import refuse
+from backupcore.repository.label import ServiceLabels
 from backupcore.units import GIB
 
-__all__ = ["Cover", "parse_service_name", "service_name"]
+__all__ = ["Cover", "Wishes", "check_service_name", "service_name"]
 
 TEXT_LENGTH_MAX = 255
 SERVICE_PREFIX = "cinder.backup.drivers.backupcore."
@@ -27,6 +28,22 @@ _TIME = "%Y-%m-%dT%H:%M:%SZ"
 _TIME_FORM = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
 _UNUSABLE = re.compile("[\0\ud800-\udfff]")  # no database takes the first, no UTF-8 the others
 _NUMBERS = range(SIZE_BYTES_MAX)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """What the importer's row shall say; what is None as the stored backup does, or nothing.
+
+    container: what clients are shown.
+    """
+
+    name: str | None = None
+    description: str | None = None
+    metadata: Mapping[str, str] | None = None
+    container: str | None = None
+    snapshot_id: str | None = None
+    data_timestamp: datetime | None = None
+    created_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,36 +58,38 @@ class Cover:
     container: str | None = None
     service: str | None = None
     volume_id: str | None = None
+    snapshot_id: str | None = None
     object_count: int | None = None
     data_timestamp: datetime | None = None
     created_at: datetime | None = None
     updated_at: datetime | None = None
 
     @classmethod
-    def of(
-        cls, backup: Backup, *, service: str, name: str | None, description: str | None,
-        container: str | None,
-    ) -> Cover:  # fmt: skip
-        """Return the cover of a stored backup; name and description are the stored ones for None.
+    def of(cls, backup: Backup, *, service: str, wishes: Wishes) -> Cover:
+        """Return the cover of a stored backup.
 
-        Texts are cut at 255 characters. A volume id that is no UUID is left out: clients expect
-        one, and the path of a device is nobody's business.
+        Texts are cut at 255 characters. A volume's or snapshot's id that is no UUID is left out:
+        clients expect one, and the path of a device is nobody's business.
         """
-        labels = {_clean(key): _clean(text) for key, text in backup.labels.items()}
-        started_at = backup.started_at.astimezone(UTC).replace(microsecond=0)
+        name = backup.name if wishes.name is None else wishes.name
+        description = backup.description if wishes.description is None else wishes.description
+        metadata = wishes.metadata
+        if metadata is None:
+            metadata = ServiceLabels.read(backup.labels).metadata
         return cls(
             id=backup.id,
             size=-(-backup.size_bytes // GIB),
-            name=_clean(backup.name if name is None else name) or None,
-            description=_clean(backup.description if description is None else description) or None,
-            metadata=labels,
-            container=_clean(container) if container else None,
+            name=_clean(name) or None,
+            description=_clean(description) or None,
+            metadata={_clean(key): _clean(text) for key, text in metadata.items()},
+            container=_clean(wishes.container) if wishes.container else None,
             service=service,
-            volume_id=backup.volume_id if UUID.fullmatch(backup.volume_id) else None,
+            volume_id=_uuid(backup.volume_id),
+            snapshot_id=_uuid(wishes.snapshot_id),
             object_count=backup.sums.object_count,
-            data_timestamp=started_at,
-            created_at=started_at,
-            updated_at=backup.committed_at.astimezone(UTC).replace(microsecond=0),
+            data_timestamp=_whole_seconds(wishes.data_timestamp or backup.started_at),
+            created_at=_whole_seconds(wishes.created_at or backup.started_at),
+            updated_at=_whole_seconds(backup.committed_at),
         )
 
     def shortened(self) -> Iterator[Cover]:
@@ -106,7 +125,7 @@ class Cover:
             "temp_volume_id": None,
             "temp_snapshot_id": None,
             "num_dependent_backups": 0,
-            "snapshot_id": None,
+            "snapshot_id": self.snapshot_id,
             "data_timestamp": _time_text(self.data_timestamp),
             "restore_volume_id": None,
             "metadata": dict(self.metadata),
@@ -120,14 +139,11 @@ class Cover:
     @classmethod
     def parse(cls, fields: Mapping[str, object]) -> Cover:
         """Read what stands around a claim; only id and size must. Raises: RecordRefused."""
-        row_id, size = fields.get("id"), _number(fields, "size")
-        if not isinstance(row_id, str) or not UUID.fullmatch(row_id):
-            refuse("its id is no UUID")
+        row_id, size = _id(fields, "id"), _number(fields, "size")
+        if row_id is None:
+            refuse("it has no id", Reason.NO_ID)
         if size is None:
-            refuse("it has no size")
-        volume_id = _text(fields, "volume_id")
-        if volume_id is not None and not UUID.fullmatch(volume_id):
-            refuse("its volume_id is no UUID")
+            refuse("it has no size", Reason.NO_SIZE)
         return cls(
             id=row_id,
             size=size,
@@ -136,7 +152,8 @@ class Cover:
             metadata=_texts(fields, "metadata"),
             container=_text(fields, "container"),
             service=_text(fields, "service"),
-            volume_id=volume_id,
+            volume_id=_id(fields, "volume_id"),
+            snapshot_id=_id(fields, "snapshot_id"),
             object_count=_number(fields, "object_count"),
             data_timestamp=_time(fields, "data_timestamp"),
             created_at=_time(fields, "created_at"),
@@ -152,16 +169,27 @@ def service_name(scheme: str) -> str:
     return SERVICE_PREFIX + scheme
 
 
-def parse_service_name(text: str) -> str:
-    """Return the URL scheme a `backup_service` names. Raises: RecordRefused when it is not ours."""
-    scheme = text.removeprefix(SERVICE_PREFIX)
-    if scheme == text or not _SCHEME.fullmatch(scheme):
+def check_service_name(text: str) -> None:
+    """Refuse a `backup_service` that no name of ours begins with. Raises: RecordRefused.
+
+    Clients may say less than the whole name, even nothing. The scheme is not looked at: a copy of
+    the repository may lie elsewhere.
+    """
+    is_ours = text.startswith(SERVICE_PREFIX) and _SCHEME.fullmatch(text[len(SERVICE_PREFIX) :])
+    if not is_ours and not SERVICE_PREFIX.startswith(text):
         raise RecordRefused(
             f"backup_service {text[:80]!r} is another service: records of another service are "
             f"not read here, only those of {SERVICE_PREFIX}*",
             reason=Reason.FOREIGN,
         )
-    return scheme
+
+
+def _uuid(text: str | None) -> str | None:
+    return text if text is not None and UUID.fullmatch(text) else None
+
+
+def _whole_seconds(moment: datetime) -> datetime:
+    return moment.astimezone(UTC).replace(microsecond=0)
 
 
 def _clean(text: str) -> str:
@@ -178,6 +206,13 @@ def _text(fields: Mapping[str, object], name: str) -> str | None:
     value = fields.get(name)
     if value is not None and not _is_text(value):
         refuse(f"its {name} is no text of at most {TEXT_LENGTH_MAX} characters")
+    return None if value is None else str(value)
+
+
+def _id(fields: Mapping[str, object], name: str) -> str | None:
+    value = fields.get(name)
+    if value is not None and (not isinstance(value, str) or not UUID.fullmatch(value)):
+        refuse(f"its {name} is no UUID")
     return None if value is None else str(value)
 
 
@@ -213,4 +248,6 @@ def _time(fields: Mapping[str, object], name: str) -> datetime | None:
 
 
 def _time_text(moment: datetime | None) -> str | None:
-    return moment.astimezone(UTC).strftime(_TIME) if moment is not None else None
+    if moment is None:
+        return None
+    return _whole_seconds(moment).replace(tzinfo=None).isoformat() + "Z"  # years of four digits

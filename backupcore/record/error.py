@@ -13,6 +13,8 @@ class Reason(StrEnum):
     """What is wrong with a record; a door chooses its answer by it, an audit counts it."""
 
     MALFORMED = "malformed"
+    NO_ID = "no id"
+    NO_SIZE = "no size"
     FOREIGN = "foreign"  # of another service, or of a later release
     UNTRUSTED = "untrusted"  # nobody here trusts the key that it names
     FORGED = "forged"  # the signature is not over these bytes

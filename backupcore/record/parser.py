@@ -24,9 +24,9 @@ _STRING = re.compile(r'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
 _BRACKET = re.compile(r"[\[\]{}]")
 
 
-def refuse(what: str) -> NoReturn:
+def refuse(what: str, reason: Reason = Reason.MALFORMED) -> NoReturn:
     """Raise RecordRefused, because the record is not even one."""
-    raise RecordRefused(f"record: {what}: export it again", reason=Reason.MALFORMED)
+    raise RecordRefused(f"record: {what}: export it again", reason=reason)
 
 
 def decode_base64(text: str) -> bytes:

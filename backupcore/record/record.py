@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -22,6 +23,8 @@ from backupcore.record.key import SigningKey, TrustedKeys
 from backupcore.record.parser import DOCUMENT_LENGTH_MAX, decode_base64, parse_json
 
 __all__ = ["CLOCK_SKEW_MAX", "Record", "UnverifiedRecord", "decode", "encode", "verify"]
+
+log = logging.getLogger(__name__)
 
 CLOCK_SKEW_MAX = timedelta(minutes=5)  # by which exporter's and importer's clocks may differ
 _DRIVER_INFO = "driver_info"
@@ -51,7 +54,7 @@ def encode(record: Record, key: SigningKey) -> str:
     """Return a signed `backup_url`.
 
     When it would be longer than 8 KiB, metadata is left out of it, then the description, then the
-    container. Raises: Refused when the name alone is too long.
+    container, and the log tells of it. Raises: Refused when the name alone is too long.
     """
     info = record.claim.fields(key.kid)
     info[SIGNATURE] = key.sign(signed_bytes(info)).hex()
@@ -60,6 +63,8 @@ def encode(record: Record, key: SigningKey) -> str:
         fields = {_DRIVER_INFO: info, **cover.fields(record.claim.backup_id)}
         octets = json.dumps(fields, allow_nan=False).encode("ascii")
         if len(octets) <= DOCUMENT_LENGTH_MAX:
+            if cover != record.cover:
+                log.warning("record has no room for all", extra={"backup": record.cover.id})
             return base64.b64encode(octets).decode("ascii")
     raise Refused(f"a record would have {len(octets)} bytes: shorten its name")
 

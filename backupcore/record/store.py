@@ -30,7 +30,7 @@ from backupcore.errors import (
 from backupcore.model import Backup, Progress, ProgressCallback
 from backupcore.operation.retrieve.survey import Survey
 from backupcore.record.claim import Claim
-from backupcore.record.cover import Cover, service_name
+from backupcore.record.cover import Cover, Wishes, service_name
 from backupcore.record.error import Reason, RecordRefused
 from backupcore.record.record import Record
 from backupcore.repository import Repository
@@ -76,16 +76,13 @@ def make_record(
     backup: Backup,
     *,
     project_id: str | None = None,
-    name: str | None = None,
-    description: str | None = None,
-    container: str | None = None,
+    wishes: Wishes | None = None,
     lifetime: timedelta | None = LIFETIME,
 ) -> Record:
     """Return the record of a stored backup, to be encoded.
 
     project_id: whose it is, None when it is of no project; the record tells a `tenant_tag`.
-    name, description: what the importer's row shall be called, as the backup unless given.
-    container: what clients are shown. lifetime: None for ever.
+    wishes: what the importer's row shall say. lifetime: None for ever.
     Raises: BackupMissing, Refused when the lifetime is no positive time, StoreError, Damaged.
     """
     register = _current(repository, backup)
@@ -108,14 +105,7 @@ def make_record(
     )
     found = _manifest(repository, claim).backup
     scheme = Url.parse(repository.url, default_scheme=DEFAULT_SCHEME).scheme
-    cover = Cover.of(
-        found,
-        service=service_name(scheme),
-        name=name,
-        description=description,
-        container=container,
-    )
-    return Record(claim, cover)
+    return Record(claim, Cover.of(found, service=service_name(scheme), wishes=wishes or Wishes()))
 
 
 def check_against_store(

@@ -27,10 +27,11 @@ from backupcore.service.error import Denied, Invalid, Missing, NotReady, OverQuo
 from backupcore.service.observer import JobEnd, Observer, observed
 from backupcore.service.policy import Policy
 from backupcore.service.providers import Providers
-from backupcore.service.request.backups import Backups, BackupWish, RestoreWish, Restoring
+from backupcore.service.request.backups import Backups, BackupWish, Restoring
 from backupcore.service.request.quotas import Quotas
 from backupcore.service.request.records import ExportedRecord, Records
 from backupcore.service.request.snapshots import Snapshots, SnapshotWish
+from backupcore.service.request.target import RestoreWish
 from backupcore.service.request.volumes import Volumes, VolumeWish
 from backupcore.service.settings import Settings, read_settings
 from backupcore.service.store import Stores
@@ -99,6 +100,8 @@ class Service(Closing):
                     default_limits=_limits(settings),
                 )
             )
+            # let go of when the jobs and the calls of providers have ended
+            self._claim = opened.enter_context(ExitStack())
             self.providers = opened.enter_context(Providers(settings))
             self.stores = Stores(settings, self.runtime)
             self._context = Context(
@@ -131,7 +134,7 @@ class Service(Closing):
 
         Raises: Refused when another service works on the catalog; StoreError.
         """
-        self._opened.enter_context(self.catalog.claimed())
+        self._claim.enter_context(self.catalog.claimed())
         self.stores.prepare()
         self.volumes.adopt()
         reconcile(self._context, self._works.creating, self.engine)

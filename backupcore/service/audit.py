@@ -2,9 +2,10 @@
 
 {"time": …, "request_id": …, "user": …, "project": …, "action": "delete", "target": …, "result": …}
 
-result: `accepted` (what takes long is a job's, whose end the log tells), `denied` by the policy, or
-`refused`, with the reason that the caller was told. The file is opened for each line, so it may be
-moved away at any time.
+target: the backup's id, null where there is none; of a call that is none of these, the project.
+volume: what a create reads or a restore writes. result: `accepted` (what takes long is a job's,
+whose end the log tells), `denied` by the policy, or `refused`, with the reason that the caller was
+told. The file is opened for each line, so it may be moved away at any time.
 """
 
 from __future__ import annotations
@@ -29,8 +30,9 @@ from backupcore.service.caller import Caller
 from backupcore.service.context import Context
 from backupcore.service.error import Denied
 from backupcore.service.policy import Policy
-from backupcore.service.request.backups import Backups, BackupWish, RestoreWish, Restoring
+from backupcore.service.request.backups import Backups, BackupWish, Restoring
 from backupcore.service.request.records import ExportedRecord, Records
+from backupcore.service.request.target import RestoreWish
 from backupcore.service.request.volumes import Volumes
 
 __all__ = ["Audit", "AuditedBackups", "AuditedPolicy", "AuditedRecords"]
@@ -46,6 +48,7 @@ class Entry:
 
     action: str
     target: str | None
+    volume: str | None = None
 
 
 class Audit:
@@ -62,9 +65,11 @@ class Audit:
                 raise Refused(f"{path}: audit_file: {error.strerror}") from error
 
     @contextmanager
-    def entry(self, caller: Caller, action: str, target: str | None) -> Iterator[Entry]:
-        """Write what became of the block; it may name the target once it knows."""
-        entry = Entry(action, target)
+    def entry(
+        self, caller: Caller, action: str, target: str | None, volume: str | None = None
+    ) -> Iterator[Entry]:
+        """Write what became of the block; it may name target and volume once it knows."""
+        entry = Entry(action, target, volume)
         token = _ENTRY.set(entry)
         try:
             yield entry
@@ -98,6 +103,8 @@ class Audit:
             "target": entry.target,
             "result": result,
         }
+        if entry.volume is not None:
+            line["volume"] = entry.volume
         if reason is not None:
             line["reason"] = reason
         try:
@@ -140,15 +147,17 @@ class AuditedBackups(Backups):
 
     def create(self, caller: Caller, wish: BackupWish) -> BackupRow:
         """Begin a backup and return its row."""
-        with self._audit.entry(caller, "create", wish.volume_id) as entry:
+        with self._audit.entry(caller, "create", None, wish.volume_id) as entry:
             row = super().create(caller, wish)
             entry.target = row.id
             return row
 
     def restore(self, caller: Caller, backup_id: str, wish: RestoreWish) -> Restoring:
         """Begin a restore."""
-        with self._audit.entry(caller, "restore", backup_id):
-            return super().restore(caller, backup_id, wish)
+        with self._audit.entry(caller, "restore", backup_id, wish.volume_id) as entry:
+            restoring = super().restore(caller, backup_id, wish)
+            entry.volume = restoring.volume.id
+            return restoring
 
     def delete(self, caller: Caller, backup_id: str) -> None:
         """Begin a deletion."""

@@ -25,27 +25,36 @@ HAS_SNAPSHOTS = (
     "Invalid volume: Volume status must be available or error, and it must have no snapshots"
 )
 
+_SIZES = "Requested {0.requested}G, quota is {0.limit}G and {0.used}G has been consumed."
+# By resource: the class that clients know, and what it says.
 _QUOTA = {
-    "backups": "BackupLimitExceeded: Maximum number of backups allowed ({0.limit}) exceeded",
-    "backup_gigabytes": (
-        "VolumeBackupSizeExceedsAvailableQuota: Requested backup exceeds allowed Backup gigabytes "
-        "quota. Requested {0.requested}G, quota is {0.limit}G and {0.used}G has been consumed."
+    "backups": (
+        "BackupLimitExceeded",
+        "Maximum number of backups allowed ({0.limit}) exceeded",
     ),
-    "volumes": "VolumeLimitExceeded: Maximum number of volumes allowed ({0.limit}) exceeded for "
-    "quota 'volumes'.",
-    "snapshots": "SnapshotLimitExceeded: Maximum number of snapshots allowed ({0.limit}) exceeded",
+    "backup_gigabytes": (
+        "VolumeBackupSizeExceedsAvailableQuota",
+        "Requested backup exceeds allowed Backup gigabytes quota. " + _SIZES,
+    ),
+    "volumes": (
+        "VolumeLimitExceeded",
+        "Maximum number of volumes allowed ({0.limit}) exceeded for quota 'volumes'.",
+    ),
+    "snapshots": (
+        "SnapshotLimitExceeded",
+        "Maximum number of snapshots allowed ({0.limit}) exceeded",
+    ),
     "gigabytes": (
-        "VolumeSizeExceedsAvailableQuota: Requested volume or snapshot exceeds allowed gigabytes "
-        "quota. Requested {0.requested}G, quota is {0.limit}G and {0.used}G has been consumed."
+        "VolumeSizeExceedsAvailableQuota",
+        "Requested volume or snapshot exceeds allowed gigabytes quota. " + _SIZES,
     ),
     "per_volume_gigabytes": (
-        "VolumeSizeExceedsLimit: Requested volume size {0.requested}G is larger than maximum "
-        "allowed limit {0.limit}G."
+        "VolumeSizeExceedsLimit",
+        "Requested volume size {0.requested}G is larger than maximum allowed limit {0.limit}G.",
     ),
 }
 _WRONG_BACKUP = {
     "delete": "Invalid backup: Backup status must be available or error",
-    "force delete": "Invalid backup: Backup status must be available or error",
     "restore": "Invalid backup: Backup status must be available",
 }
 _WRONG_VOLUME = {
@@ -58,8 +67,11 @@ _WRONG_VOLUME = {
 
 
 @contextmanager
-def explained() -> Iterator[None]:
-    """Turn an error of the catalog into the service's own."""
+def explained(*, names_class: bool = True) -> Iterator[None]:
+    """Turn an error of the catalog into the service's own.
+
+    names_class: whether a quota's refusal begins with its class, as of all calls but restore.
+    """
     try:
         yield
     except RowMissing as error:
@@ -69,7 +81,9 @@ def explained() -> Iterator[None]:
     except RowInUse as error:
         raise Invalid(HAS_SNAPSHOTS) from error
     except QuotaExceeded as error:
-        raise OverQuota(_QUOTA[error.resource].format(error)) from error
+        name, said = _QUOTA[error.resource]
+        begin = f"{name}: " if names_class else ""
+        raise OverQuota(begin + said.format(error)) from error
     except BadListing as error:
         raise Invalid(f"Invalid input received: {error}") from error
     except WrongStatus as error:

@@ -63,6 +63,7 @@ RULES: dict[str, str] = {
     "volume_extension:extended_snapshot_attributes": _READER,
     "volume_extension:quotas:show": _READER,
     "volume_extension:quotas:update": _ADMIN,
+    "volume_extension:quotas:delete": _ADMIN,
     "volume_extension:services:index": _ADMIN,
     "volume_extension:list_extensions": _READER,
     "volume_extension:availability_zone_list": _READER,

@@ -61,8 +61,9 @@ class Root:
         path = Path(self.path)
         missing = [step for step in (path, *path.parents) if not step.exists()]
         os.makedirs(path, mode=0o700, exist_ok=True)
-        for step in missing:
-            _synchronize_at(str(step.parent))
+        with contextlib.suppress(PermissionError):  # somebody else's directory holds the name
+            for step in missing:
+                _synchronize_at(str(step.parent))
 
     def settle(self, descriptor: int) -> None:
         """Make sure that what is stored from now on stays: its own name is made durable."""

@@ -185,7 +185,7 @@ class Shelf:
         return self.service.runtime.clock.now()
 
     def volume(self, row_id: str, project: str = A, **given: Any) -> str:
-        """Add a volume of 1 GiB."""
+        """Add a volume of 1 GiB, which is a hole."""
         values: Mapping[str, Any] = {
             "status": VolumeStatus.AVAILABLE,
             "size": 1,
@@ -195,6 +195,9 @@ class Shelf:
             "created_at": self._now(),
             **given,
         }
+        images = Path(str(self.service.settings.providers["images"].options["path"]))
+        with (images / str(values["place"])).open("wb") as file:
+            file.truncate(values["size_bytes"])
         self._write(
             lambda rows: rows.add_volume(VolumeRow(id=row_id, project_id=project, **values))
         )

@@ -26,7 +26,7 @@ GOOD: list[tuple[str, str, Json]] = [
     ("3.0", "/backups", {"backup": {**CREATE, "description": "", "snapshot_id": SNAPSHOT}}),
     ("3.43", "/backups", {"backup": {**CREATE, "metadata": {"a-_:. /Z9": "v" * 255}}}),
     ("3.43", "/backups", {"backup": {**CREATE, "metadata": None}}),
-    ("3.51", "/backups", {"backup": {**CREATE, "availability_zone": "z"}}),
+    ("3.51", "/backups", {"backup": {**CREATE, "availability_zone": "nova"}}),
     ("3.51", "/backups", {"backup": {**CREATE, "availability_zone": None}}),
     ("3.0", f"/backups/{BACKUP}/restore", {"restore": {"name": "n"}}),
     ("3.0", f"/backups/{BACKUP}/restore", {"restore": {"name": None, "volume_id": None}}),
@@ -69,6 +69,16 @@ BAD: list[tuple[str, str, Any]] = [
     ("3.64", "/backups/import_record", {"backup-record": {**IMPORT, "backup_service": "x" * 256}}),
     ("3.64", f"/backups/{BACKUP}/action", {}),
     ("3.64", f"/backups/{BACKUP}/action", {"os-force_delete": {}, "os-reset_status": {}}),
+    ("3.64", f"/backups/{BACKUP}/action", {"os-reset_status": {"status": "error", "x": 1}}),
+    ("3.64", f"/volumes/{VOLUME}/action", {"os-reset_status": {"status": "error", "x": 1}}),
+    ("3.64", f"/volumes/{VOLUME}/action", {"os-reset_status": {"status": "bogus"}}),
+    ("3.64", f"/volumes/{VOLUME}/action", {"os-reset_status": None}),
+    ("3.64", f"/snapshots/{SNAPSHOT}/action", {"os-reset_status": {"status": "error", "x": 1}}),
+    ("3.64", "/volumes", {"volume": {"size": 1, "backup_id": "no-uuid"}}),
+    ("3.64", "/volumes", {"volume": {"size": 1, "backup_id": 7}}),
+    ("3.46", "/volumes", {"volume": {"size": 1, "backup_id": BACKUP}}),
+    ("3.64", "/volumes", {"volume": {"backup_id": None}}),
+    ("3.64", "/volumes", {"volume": {"size": None}}),
 ]
 DEEP = b'{"backup": ' + b'{"a":' * 40 + b"1" + b"}" * 41
 MALFORMED = {
@@ -105,6 +115,7 @@ def still(shared: Service) -> Client:
     """The same for bodies that change nothing."""
     shelf = Shelf(shared)
     shelf.volume(VOLUME)
+    shelf.snapshot(SNAPSHOT, VOLUME)
     shelf.backup(BACKUP, VOLUME)
     return Client(shared)
 

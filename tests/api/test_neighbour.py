@@ -68,7 +68,7 @@ def test_a_volume_has_a_whole_size(client: Client, size: object) -> None:
     assert client.post("/volumes", {"volume": {"size": size}}).status_code == 400
 
 
-@pytest.mark.parametrize("name", ["snapshot_id", "source_volid", "imageRef", "backup_id"])
+@pytest.mark.parametrize("name", ["snapshot_id", "source_volid", "imageRef"])
 def test_a_volume_is_made_empty(client: Client, name: str) -> None:
     answer = client.post("/volumes", {"volume": {"size": 1, name: V}})
     assert "volumes are made empty here" in fault(answer)[2]
@@ -134,6 +134,20 @@ def test_usage_is_told_beside_the_quotas(client: Client) -> None:
 def test_a_quota_is_changed_as_clients_do_it(client: Client) -> None:
     body = {"quota_set": {"tenant_id": A, "backups": "5"}}
     assert client.put(f"/os-quota-sets/{A}", body).json["quota_set"]["backups"] == 5
+
+
+@pytest.mark.parametrize("groups", [11, "11", -1])
+def test_a_quota_that_cannot_be_changed_is_refused(client: Client, groups: object) -> None:
+    body = {"quota_set": {"groups": groups}}
+    assert client.put(f"/os-quota-sets/{A}", body).status_code == 400
+
+
+def test_a_deleted_quota_is_that_of_the_operator_again(client: Client) -> None:
+    before = client.get(f"/os-quota-sets/{A}").json
+    client.put(f"/os-quota-sets/{A}", {"quota_set": {"backups": 5, "volumes": 7}})
+    answer = client.delete(f"/os-quota-sets/{A}")
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert client.get(f"/os-quota-sets/{A}").json == before
 
 
 def test_limits_tell_what_is_used(client: Client) -> None:

@@ -54,8 +54,8 @@ def _restore(backup_id: str, **given: Any) -> tuple[str, str, Any]:
     return "POST", f"/backups/{backup_id}/restore", {"restore": given}
 
 
-def _reset(status: Any) -> tuple[str, str, Any]:
-    return "POST", f"/backups/{FULL}/action", {"os-reset_status": {"status": status}}
+def _reset(status: Any, row_id: str = FULL, **more: Any) -> tuple[str, str, Any]:
+    return "POST", f"/backups/{row_id}/action", {"os-reset_status": {"status": status, **more}}
 
 
 def _import(document: Any) -> tuple[str, str, Any]:
@@ -143,6 +143,8 @@ CASES: dict[str, tuple[tuple[str, str, Any], int, str]] = {
     "reset to nothing": (_reset(None), 400, f"Backup status: None is invalid, {VALID}"),
     "reset to creating": (_reset("creating"), 400,
                           f"Backup status: creating is invalid, {VALID}"),
+    "reset and more": (_reset("error", more=1), 400,
+                       "Additional properties are not allowed ('more' was unexpected)"),
     "denied": (("GET", f"/backups/{FULL}/export_record", None), 403,
                "Policy doesn't allow backup:export-import to be performed."),
     "another project in the URL": (("GET", f"/../{B}/backups", None), 400, "Malformed request url"),
@@ -156,9 +158,15 @@ ADMIN_CASES: dict[str, tuple[tuple[str, str, Any], int, str]] = {
                                          NOT_EXPORTABLE)
         for status, row_id in IN.items() if status is not BackupStatus.AVAILABLE
     },
-    "force delete while restoring": (
-        ("POST", f"/backups/{IN[BackupStatus.RESTORING]}/action", {"os-force_delete": None}), 400,
-        NOT_DELETABLE),
+    "reset what is being deleted": (
+        _reset("available", IN[BackupStatus.DELETING]), 400,
+        "Invalid backup: the stored backup is being deleted"),
+    "reset what is not stored": (
+        _reset("available", IN[BackupStatus.ERROR]), 400,
+        "Invalid backup: the stored backup is not there"),
+    "a quota of what there is not": (
+        ("PUT", f"/os-quota-sets/{A}", {"quota_set": {"shares": 1, "groups": 10, "cats": 2}}), 400,
+        "Invalid input received: Bad key(s) in quota set: cats, shares"),
     "import a list": (_import([]), 400, UNPARSED),
     "import what is another service's": (_import({"id": UNKNOWN, "size": 1}), 400, NOT_OURS),
 }  # fmt: skip
@@ -244,8 +252,10 @@ def test_a_restore_that_makes_one_volume_too_many_is_413(poor: tuple[Client, She
         shelf.volume(row_id)
     shelf.backup(FULL, V)
     code, message = fault(client.post(f"/backups/{FULL}/restore", {"restore": {}}))[1:]
-    assert code == 413
-    assert "Maximum number of volumes allowed (2) exceeded for quota 'volumes'." in message
+    said = "Maximum number of volumes allowed (2) exceeded for quota 'volumes'."
+    assert (code, message) == (413, said)
+    answer = client.post("/volumes", {"volume": {"size": 1}})
+    assert fault(answer)[2] == f"VolumeLimitExceeded: {said}"
 
 
 def test_a_restore_that_makes_volumes_too_large_is_413(poor: tuple[Client, Shelf]) -> None:
@@ -254,7 +264,23 @@ def test_a_restore_that_makes_volumes_too_large_is_413(poor: tuple[Client, Shelf
     shelf.backup(FULL, V, size=2, size_bytes=2 * GIB)
     code, message = fault(client.post(f"/backups/{FULL}/restore", {"restore": {}}))[1:]
     assert code == 413
-    assert "Requested volume or snapshot exceeds allowed gigabytes quota." in message
+    assert message.startswith("Requested volume or snapshot exceeds allowed gigabytes quota.")
+
+
+def test_a_reset_while_the_store_is_away_is_503(service: Service, tmp_path: Path) -> None:
+    shelf = Shelf(service)
+    shelf.backup(FULL, shelf.volume(V), status=BackupStatus.ERROR)
+    (tmp_path / "repository").rename(tmp_path / "away")
+    answer = _sent(Client(service), _reset("available"))
+    said = "The backup store is not available."
+    assert fault(answer) == ("serviceUnavailable", 503, said)
+
+
+def test_a_zone_that_is_not_the_services_is_400(client: Client) -> None:
+    body = {"backup": {"volume_id": V, "availability_zone": "az7"}}
+    answer = client.post("/backups", body, version="3.51")
+    said = "Invalid input received: Availability zone 'az7' is invalid."
+    assert fault(answer) == ("badRequest", 400, said)
 
 
 @pytest.mark.parametrize(("error", "code", "name"), [

@@ -80,6 +80,7 @@ def test_demo_notes_an_image_that_differs(tmp_path: Path, image: Path) -> None:
     assert shown.differing == ["restored.img"]
 
 
+@pytest.mark.long
 def test_every_stage_can_be_measured() -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "benchmarks"]
     subprocess.run([*command, "--benchmark-disable"], cwd=TOP, check=True, capture_output=True)

@@ -27,6 +27,7 @@ from backupcore.driver.relay import Layer
 from backupcore.errors import Unavailable
 from backupcore.repository import create_repository
 from backupcore.repository.key import RegisterName, volume_tag
+from backupcore.repository.label import ServiceLabels
 from backupcore.repository.manifest import State
 from tests.catalog.sample import backup_row
 
@@ -52,6 +53,7 @@ def _rebuild(catalog: Catalog, repository: Repository) -> Rebuilt:
         repository,
         container="backups",
         project_of=lambda found: found.labels.get("project", "nobody"),
+        availability_zone="nova",
     )
 
 
@@ -76,9 +78,36 @@ def test_an_empty_catalog_gets_a_row_for_each_backup(
     assert (row.container, row.repository, row.stored_id) == ("backups", "backups", first.id)
     assert (row.size, row.size_bytes) == (1, 65536)
     assert (row.created_at, row.data_timestamp) == (first.started_at, first.started_at)
-    assert (row.metadata, row.is_imported) == ({"project": "p"}, False)
+    assert (row.metadata, row.is_imported) == ({}, False)
     assert (later.is_incremental, later.parent_id, later.name) == (True, first.id, None)
     assert base == row
+
+
+def test_a_row_shows_what_people_gave_and_nothing_of_the_services(
+    catalog: Catalog, repository: Repository
+) -> None:
+    facts = ServiceLabels(
+        project="p",
+        metadata={"k": "v", "project": "mine"},
+        volume_name="n" * 300,
+        volume_description="d",
+        volume_metadata={"a": "1"},
+    )
+    labels, _ = facts.fit()
+    by_service = _back_up(repository, labels=labels)
+    by_hand = _back_up(repository, labels={"tier": "gold"})
+    _rebuild(catalog, repository)
+    with catalog.reading() as rows:
+        row, other = (rows.backup(one.id, EVERYTHING) for one in (by_service, by_hand))
+    assert (row.project_id, row.metadata) == ("p", {"k": "v", "project": "mine"})
+    assert (row.volume_name, row.volume_description) == ("n" * 255, "d")
+    assert row.volume_metadata == {"a": "1"}
+    assert (other.metadata, other.volume_name, other.volume_metadata) == (
+        {"tier": "gold"},
+        None,
+        None,
+    )
+    assert row.availability_zone == other.availability_zone == "nova"
 
 
 def test_what_was_deleted_or_given_up_gets_no_row(catalog: Catalog, repository: Repository) -> None:

@@ -19,6 +19,7 @@ from backupcore.catalog import (
     Scope,
     VolumeStatus,
 )
+from backupcore.catalog.error import QuotaExceeded
 from backupcore.errors import Refused
 from tests.catalog.sample import backup_row, job_row, moment, snapshot_row, volume_row
 
@@ -44,7 +45,9 @@ def test_a_backup_comes_back_with_every_field(catalog: Catalog) -> None:
         is_imported=True,
         parent_id="y",
         restore_volume_id="w",
-        temporary_snapshot_id="t",
+        volume_name="t",
+        volume_description="",
+        volume_metadata={"a": "b"},
         availability_zone="az",
         host="h",
         request_id="req",
@@ -55,6 +58,25 @@ def test_a_backup_comes_back_with_every_field(catalog: Catalog) -> None:
         rows.add_backup(row)
     with catalog.reading() as rows:
         assert rows.backup(row.id, EVERYTHING) == row
+
+
+def test_metadata_that_nobody_knows_stays_unknown(catalog: Catalog) -> None:
+    unknown, empty = backup_row(volume_metadata=None), backup_row(volume_metadata={})
+    with catalog.writing() as rows:
+        rows.add_backup(unknown)
+        rows.add_backup(empty)
+        assert rows.backup(unknown.id, EVERYTHING).volume_metadata is None
+        assert rows.backup(empty.id, EVERYTHING).volume_metadata == {}
+
+
+def test_a_volume_that_has_grown_is_not_kept_out_by_a_quota(catalog: Catalog) -> None:
+    row = volume_row(size=1)
+    with catalog.writing() as rows:
+        rows.add_volume(row)
+        rows.set_limits("p", {"gigabytes": 1})
+        assert rows.edit_volume(row.id, is_counted=False, size=5).size == 5
+        with pytest.raises(QuotaExceeded):
+            rows.edit_volume(row.id, size=6)
 
 
 def test_a_volume_and_its_snapshot_come_back_with_every_field(catalog: Catalog) -> None:

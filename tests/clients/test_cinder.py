@@ -8,6 +8,8 @@ import re
 from pathlib import Path
 from uuid import uuid4
 
+import pytest
+
 from tests.clients.conftest import (
     RunningService,
     assert_holds,
@@ -66,6 +68,7 @@ def test_a_record_imported_under_another_id_outlives_the_original(service: Runni
     assert_holds(service.image(restored), content)
 
 
+@pytest.mark.long
 def test_another_service_with_an_empty_catalog_restores_what_it_imports(
     service: RunningService, tmp_path: Path
 ) -> None:

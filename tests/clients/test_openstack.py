@@ -27,6 +27,16 @@ needs_sdk = pytest.mark.skipif(
 
 
 @client("openstack")
+def test_a_backup_is_made_and_listed(guarded_service: RunningService) -> None:
+    service = guarded_service
+    made = service.openstack("volume", "backup", "create", "disk.img", "--name", "nightly")
+    service.settle()
+    listed = service.openstack("volume", "backup", "list")
+    assert [(row["ID"], row["Status"]) for row in listed] == [(made["id"], "available")]
+
+
+@pytest.mark.long
+@client("openstack")
 def test_the_second_of_two_backups_is_whole_without_the_first(
     guarded_service: RunningService,
 ) -> None:
@@ -50,6 +60,23 @@ def test_the_second_of_two_backups_is_whole_without_the_first(
     restored = service.openstack("volume", "backup", "restore", second, "fresh")["volume_id"]
     service.settle()
     assert_holds(service.image(restored), content)
+
+
+@client("openstack")
+def test_a_volume_is_created_from_a_backup(guarded_service: RunningService) -> None:
+    service = guarded_service
+    content = service.image("disk.img").read_bytes()
+    service.openstack("volume", "backup", "create", "disk.img", "--name", "nightly")
+    service.settle()
+    made = service.openstack(
+        "--os-volume-api-version", "3.47", "volume", "create", "--backup", "nightly",
+        "--property", "k=v", "fresh",
+    )  # fmt: skip
+    service.settle()
+    assert (made["name"], made["size"]) == ("fresh", 1)
+    found = service.volume(made["id"])
+    assert (found["status"], found["name"], found["metadata"]["k"]) == ("available", "fresh", "v")
+    assert_holds(service.image(made["id"]), content)
 
 
 @pytest.mark.long

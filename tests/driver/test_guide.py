@@ -61,7 +61,12 @@ STEPS = read_steps()
 
 
 def run(*command: str, directory: Path, python_path: str = "") -> str:
-    environment = {**os.environ, "PYTHONPATH": python_path, "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": python_path,
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+    }
     done = subprocess.run(
         [sys.executable, *command],
         cwd=directory,
@@ -72,6 +77,17 @@ def run(*command: str, directory: Path, python_path: str = "") -> str:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+# The middle ones take long and claim less than the last.
+EACH_STEP = [
+    pytest.param(
+        number,
+        id=f"step-{number}",
+        marks=[pytest.mark.long] * (0 < number < len(STEPS) - 1),
+    )
+    for number in range(len(STEPS))
+]
 
 
 @pytest.fixture(scope="module", params=range(len(STEPS)), ids="step-{}".format)
@@ -130,6 +146,7 @@ def test_the_guide_begins_with_a_driver_that_one_can_take_in_at_once() -> None:
     assert len(lines) <= FIRST_LINES_MAX
 
 
+@pytest.mark.parametrize("project", EACH_STEP, indirect=True)
 def test_the_guides_driver_keeps_every_promise_after_each_step(project: Path) -> None:
     pytest_call = ["-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", "-W", "error"]
     options = ["-c", "pyproject.toml", "--rootdir", "."]

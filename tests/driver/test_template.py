@@ -26,7 +26,12 @@ FAST = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
 def run(python: str | Path, *words: str, folder: Path) -> str:
     done = subprocess.run(
-        [str(python), *words], cwd=folder, capture_output=True, text=True, check=False
+        [str(python), *words],
+        cwd=folder,
+        env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

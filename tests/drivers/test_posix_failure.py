@@ -362,3 +362,18 @@ def test_the_names_of_directories_made_above_the_root_are_durable(
     )
     PosixDriver(str(tmp_path / "a" / "b")).create_root()
     assert sorted(synced) == [str(tmp_path), str(tmp_path / "a")]
+
+
+def test_a_directory_above_the_root_that_may_not_be_read_is_no_hindrance(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.open
+
+    def refuse(path: str, flags: int, *rest: Any, **named: Any) -> int:
+        if path == str(tmp_path):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return real(path, flags, *rest, **named)
+
+    monkeypatch.setattr(os, "open", refuse)
+    PosixDriver(str(tmp_path / "a" / "b")).create_root()
+    assert (tmp_path / "a" / "b").is_dir()

@@ -37,6 +37,8 @@ from backupcore.url import Url
 from backupcore.volume.memory import MemoryVolume
 from tests.format.world import CHUNK, Chance, fixed_runtime
 
+pytestmark = pytest.mark.no_cover  # a search of what others cover; being traced takes twice as long
+
 TUNING = replace(Tuning.inline(), slab_size_bytes=4 * CHUNK)
 ENVELOPES = {"backups": "regi", "config": "conf", "data": "data", "domains": "doma",
              "map": "maps", "sessions": "leas", "tombs": "tomb"}  # fmt: skip

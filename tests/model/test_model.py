@@ -13,7 +13,10 @@ from tests.model.paged.variants import PAGED
 from tests.model.registers.variants import REGISTERS
 
 VARIANTS = {**ONE_REGISTER, **REGISTERS, **PAGED}
-WIDE = ("registers-retry", "lag-2-waits", "registers-2gc")  # more than ten seconds each
+WIDE = (  # more than four seconds each
+    *("lag-1-wait", "lag-2-waits", "registers-2gc", "registers-retry"),
+    *("resume-after-decided-obeys-tombs", "resume-twin", "tomb-replaced"),
+)
 
 
 def _is_long(name: str) -> bool:

@@ -15,7 +15,7 @@ import pytest
 GUIDE = Path(__file__).parents[2] / "docs/guide/volume-providers.md"
 BLOCK = re.compile(r"^```\w+ file=(?P<file>\S+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 FIRST_LINES_MAX = 26
-STEPS = (1, 2)
+STEPS = (pytest.param(1, marks=pytest.mark.long), 2)
 
 # memory where there is some: each volume is made durable
 FAST = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
@@ -60,7 +60,12 @@ def test_the_guides_provider_keeps_every_promise_after_each_step(
         done = subprocess.run(
             [sys.executable, "-m", "pytest", *options, f"--basetemp={place}/base", "test_plain.py"],
             cwd=site,
-            env={**os.environ, "PYTHONPATH": str(site), "PYTHONDONTWRITEBYTECODE": "1"},
+            env={
+                **os.environ,
+                "PYTHONPATH": str(site),
+                "PYTHONDONTWRITEBYTECODE": "1",
+                "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+            },
             capture_output=True,
             text=True,
             check=False,

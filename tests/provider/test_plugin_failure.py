@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from backupcore.errors import BackupError, SourceError, Stopped, TargetError
+from backupcore.errors import BackupError, SourceError, Stopped, TargetBusy, TargetError
 from backupcore.provider import Access, ProvidedVolume, Provider
 from backupcore.provider.layer import Checked
 from backupcore.provider.registry import open_provider
@@ -89,6 +89,17 @@ def test_an_error_of_ours_stays_what_it_is(call: Callable[[Checked], object]) ->
 def test_an_answer_that_was_never_promised_is_an_error_of_ours(name: str) -> None:
     with pytest.raises(BackupError, match="its plugin failed"):
         CALLS[name](Checked(Answering()))
+
+
+def test_a_snapshot_that_lists_leave_out_keeps_its_volume() -> None:
+    class Holding(Failing):
+        def list_snapshots(self, _place: str) -> Iterator[ProvidedVolume]:
+            yield ProvidedVolume("a\nb", 1000, "one")
+
+    provider = Checked(Holding(AssertionError("it was deleted")))
+    assert list(provider.list_snapshots("one")) == []
+    with pytest.raises(TargetBusy, match="one: has snapshot"):
+        provider.delete("one")
 
 
 def test_a_plugin_that_cannot_be_closed_is_logged(caplog: pytest.LogCaptureFixture) -> None:

@@ -15,6 +15,7 @@ from backupcore.record import (
     Reason,
     Record,
     RecordRefused,
+    Wishes,
     check_against_store,
     encode,
     make_record,
@@ -89,5 +90,5 @@ def make_case(volume: Volume, *, again: Volume | None = None) -> Case:
         back_up(repository, bystander)
         back_up(repository, volume)
         backup = back_up(repository, again or volume)
-        record = make_record(repository, backup, project_id=PROJECT, name="tuesday")
+        record = make_record(repository, backup, project_id=PROJECT, wishes=Wishes(name="tuesday"))
         return Case(scene, backup, record, packs_of(repository, backup.id))

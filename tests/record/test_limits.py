@@ -198,14 +198,13 @@ def test_metadata_may_nest_and_unknown_keys_are_ignored() -> None:
 
 
 BAD_COVERS: dict[str, object] = {
-    "id": None,
-    "size": None,
     "display_name": 1,
     "display_description": "x" * 256,
     "container": ["backups"],
     "metadata": {"a": 1},
     "object_count": True,
     "volume_id": "../../etc/passwd",
+    "snapshot_id": "snapshot-1",
     "service": "x" * 256,
     "data_timestamp": "yesterday",
     "created_at": "2026-02-30T00:00:00Z",
@@ -229,10 +228,14 @@ def test_a_size_that_cannot_be_is_refused(size: object) -> None:
     assert outcome(closed({"driver_info": INFO, **OUTER, "size": size})) is Reason.MALFORMED
 
 
-@pytest.mark.parametrize("name", ["id", "size"])
-def test_a_cover_without_id_or_size_is_refused(name: str) -> None:
+@pytest.mark.parametrize(("name", "reason"), [("id", Reason.NO_ID), ("size", Reason.NO_SIZE)])
+@pytest.mark.parametrize("told", [{}, {"id": None, "size": None}])
+def test_a_cover_without_id_or_size_is_refused(
+    name: str, reason: Reason, told: dict[str, object]
+) -> None:
     outer = {key: value for key, value in OUTER.items() if key != name}
-    assert outcome(closed({"driver_info": INFO, **outer})) is Reason.MALFORMED
+    null = {name: told[name]} if told else {}
+    assert outcome(closed({"driver_info": INFO, **outer, **null})) is reason
 
 
 @pytest.mark.parametrize("text", ["a\0b", "\ud800 alone"])

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from backupcore.errors import BackupMissing, Refused
 from backupcore.operation.delete import delete
-from backupcore.record import LIFETIME, belongs_to, make_record, tenant_tag
+from backupcore.record import (
+    LIFETIME,
+    Cover,
+    Wishes,
+    belongs_to,
+    encode,
+    make_record,
+    tenant_tag,
+)
+from backupcore.repository.label import ServiceLabels
 from tests.operation.scene import Scene
 from tests.record.case import OTHER_PROJECT, PROJECT, Case
-from tests.record.world import opened
+from tests.record.world import KEY, NOW, OTHER_ID, opened, read
 
 
 def test_a_project_is_told_by_whoever_has_the_repository(case: Case) -> None:
@@ -69,3 +79,33 @@ def test_making_a_record_changes_nothing(case: Case) -> None:
     with case.scene.open() as repository:
         make_record(repository, case.backup)
     assert dict(case.scene.store.objects) == before
+
+
+def test_a_record_shows_what_people_gave_and_nothing_of_a_services(case: Case) -> None:
+    facts = ServiceLabels(project="p", metadata={"k": "v"}, volume_name="secret")
+    labels, _ = facts.fit()
+    backup = replace(case.backup, labels={**labels, "tier": "gold"})
+    cover = Cover.of(backup, service="s", wishes=Wishes())
+    assert cover.metadata == {"k": "v", "tier": "gold"}
+
+
+def test_a_record_says_what_is_wished_instead_of_what_is_stored(case: Case) -> None:
+    wishes = Wishes(
+        name="n",
+        description="d",
+        metadata={"k": "v"},
+        snapshot_id=OTHER_ID,
+        data_timestamp=NOW + timedelta(microseconds=5),
+        created_at=datetime(1, 1, 1, tzinfo=UTC),
+    )
+    with case.scene.open() as repository:
+        record = make_record(repository, case.backup, wishes=wishes)
+    cover = read(encode(record, KEY), now=case.scene.clock.now()).cover
+    assert (cover.name, cover.description, cover.metadata) == ("n", "d", {"k": "v"})
+    assert (cover.snapshot_id, cover.data_timestamp) == (OTHER_ID, NOW)
+    assert cover.created_at == wishes.created_at
+
+
+def test_a_snapshot_that_is_called_otherwise_is_left_out(case: Case) -> None:
+    cover = Cover.of(case.backup, service="s", wishes=Wishes(snapshot_id="/dev/vg/snap"))
+    assert cover.snapshot_id is None

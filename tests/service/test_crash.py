@@ -20,7 +20,7 @@ from tests.service.scene import ADMIN, ALICE, Scene, content, started
 
 TOP = Path(__file__).resolve().parents[2]
 STEP_COUNT_MAX = 200
-SAMPLE = (2, 5, 12)  # in the catalog, about to work, within it
+SAMPLE = (2, 12)  # in the catalog, within the work
 
 
 class Nursery:

@@ -4,14 +4,17 @@ from typing import Any
 
 import pytest
 
+from backupcore.catalog.row import VolumeRow
 from backupcore.catalog.status import BackupMove, BackupStatus, VolumeStatus
 from backupcore.operation.backup import backup
+from backupcore.operation.delete import delete
 from backupcore.repository import open_repository
 from backupcore.repository.key import volume_tag
 from backupcore.repository.manifest import State
 from backupcore.service import BackupWish, Denied, Missing, RestoreWish
-from backupcore.service.work import creating
-from tests.service.scene import ADMIN, ALICE, MALLORY, READER, Scene, content
+from backupcore.service.work import creating, deleting
+from backupcore.service.work.reconcile import INCOMPLETE
+from tests.service.scene import ADMIN, ALICE, MALLORY, READER, Scene, content, started
 
 MUST_BE = "Invalid backup: Backup status must be available or error"
 
@@ -89,13 +92,83 @@ def force(scene: Scene, backup_id: str, status: BackupStatus) -> None:
             rows.move_backup(backup_id, move)
 
 
-@pytest.mark.parametrize("status", [BackupStatus.RESTORING, BackupStatus.DELETING])
-def test_force_does_not_delete_what_is_restored_or_deleted(
-    scene: Scene, status: BackupStatus
+@pytest.mark.parametrize("has_begun", [False, True], ids=["queued", "running"])
+def test_force_ends_a_restore_and_leaves_its_volume_in_error(scene: Scene, has_begun: bool) -> None:
+    row = scene.create()
+    scene.gate.shut()
+    scene.service.backups.restore(ALICE, row.id, RestoreWish(volume_id=scene.volume.id))
+    if has_begun:
+        scene.wait(lambda: f"restore:{row.id}" in scene.gate.begun)
+    scene.service.backups.force_delete(ADMIN, row.id)
+    assert scene.volume.status is VolumeStatus.ERROR
+    scene.gate.open()
+    assert scene.settled_or_gone(row.id) is None
+    assert scene.stored() == []
+    assert scene.volume.status is VolumeStatus.ERROR
+
+
+@pytest.mark.parametrize("has_begun", [False, True], ids=["queued", "running"])
+def test_force_lets_a_deletion_go_on_and_nothing_is_deleted_twice(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, has_begun: bool
 ) -> None:
     row = scene.create()
-    force(scene, row.id, status)
-    assert scene.refusal(lambda: scene.service.backups.force_delete(ADMIN, row.id)) == MUST_BE
+    deleted = list[str]()
+
+    def noted(repository: Any, stored_id: str) -> Any:
+        deleted.append(stored_id)
+        return delete(repository, stored_id)
+
+    monkeypatch.setattr(deleting, "delete", noted)
+    scene.gate.shut()
+    scene.service.backups.delete(ALICE, row.id)
+    if has_begun:
+        scene.wait(lambda: f"delete:{row.id}" in scene.gate.begun)
+    scene.service.backups.force_delete(ADMIN, row.id)
+    scene.gate.open()
+    assert scene.settled_or_gone(row.id) is None
+    assert deleted == [row.id]
+
+
+def test_force_takes_up_a_deletion_that_nobody_works_at(scene: Scene) -> None:
+    row = scene.create()
+    force(scene, row.id, BackupStatus.DELETING)
+    scene.service.backups.force_delete(ADMIN, row.id)
+    assert scene.settled_or_gone(row.id) is None
+    assert scene.stored() == []
+
+
+def test_a_restore_that_ends_before_its_new_volume_is_made_leaves_it_in_error(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = scene.create()
+    make = scene.service.volumes.make
+
+    planned: list[VolumeRow] = []
+
+    def ended(row_of_volume: VolumeRow, **named: Any) -> Any:
+        planned.append(row_of_volume)
+        scene.service.backups.reset(ADMIN, row.id, "available")
+        return make(row_of_volume, **named)
+
+    monkeypatch.setattr(scene.service.volumes, "make", ended)
+    assert "Error while creating volume" in scene.refusal(
+        lambda: scene.service.backups.restore(ALICE, row.id, RestoreWish())
+    )
+    assert scene.settled(row.id).status is BackupStatus.AVAILABLE
+    assert scene.volume_row(planned[0].id).status is VolumeStatus.ERROR
+
+
+def test_what_a_service_that_stops_has_accepted_the_next_one_settles(scene: Scene) -> None:
+    row = scene.create()
+    scene.service.engine.close()
+    begun = scene.service.backups.create(ALICE, BackupWish(volume_id=scene.volume.id))
+    scene.service.backups.delete(ALICE, row.id)
+    scene.service.close()
+    with started(scene.folder) as later:
+        settled = later.settled(begun.id)
+        assert (settled.status, settled.fail_reason) == (BackupStatus.ERROR, INCOMPLETE)
+        assert later.settled_or_gone(row.id) is None
+        assert later.volume.status is VolumeStatus.AVAILABLE
 
 
 def test_a_failed_deletion_that_was_stranded_is_forced(scene: Scene) -> None:

@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
-from backupcore.catalog.status import BackupStatus
-from backupcore.service import BackupWish, Denied, ExportedRecord, OverQuota
+from backupcore.catalog.row import BackupRow
+from backupcore.catalog.status import BackupStatus, SnapshotStatus
+from backupcore.service import BackupWish, Denied, ExportedRecord, OverQuota, SnapshotWish
 from tests.service.scene import ADMIN, ALICE, Scene, content, started
 
 
@@ -18,6 +21,18 @@ def exported(scene: Scene) -> tuple[str, ExportedRecord]:
     with scene.service.catalog.writing() as rows:
         rows.remove_backup(row.id)
     return row.id, record
+
+
+def brought_in(scene: Scene, row: BackupRow) -> BackupRow:
+    """Export a backup, lose its row, and begin to import it."""
+    record = scene.service.records.export(ADMIN, row.id)
+    with scene.service.catalog.writing() as rows:
+        rows.remove_backup(row.id)
+    return scene.service.records.take(ADMIN, record)
+
+
+def whole_seconds(moment: datetime) -> datetime:
+    return moment.replace(microsecond=0)
 
 
 def test_an_imported_backup_becomes_available_and_restores(scene: Scene) -> None:
@@ -32,6 +47,79 @@ def test_an_imported_backup_becomes_available_and_restores(scene: Scene) -> None
     )
     assert done.volume_id == scene.volume.id
     assert scene.read(scene.restore(done.id)) == content(1)
+
+
+def test_an_export_and_an_import_keep_what_the_row_says(scene: Scene) -> None:
+    frozen = scene.service.snapshots.create(ALICE, SnapshotWish(volume_id=scene.volume.id))
+    made = scene.create(
+        name="first", description="of wheat", metadata={"project": "x"}, snapshot_id=frozen.id
+    )
+    row = scene.settled(brought_in(scene, made).id)
+    whole = {"created_at": whole_seconds(made.created_at)}
+    assert made.data_timestamp is not None
+    whole["data_timestamp"] = whole_seconds(made.data_timestamp)
+    kept = ("name", "description", "metadata", "snapshot_id", "size", "volume_id", "volume_name",
+            "volume_description", "volume_metadata", "availability_zone")  # fmt: skip
+    for name in kept:
+        assert getattr(row, name) == getattr(made, name), name
+    assert (row.created_at, row.data_timestamp) == tuple(whole.values())
+
+
+def test_an_import_has_no_name_before_the_store_was_asked(scene: Scene) -> None:
+    _, record = exported(scene)
+    scene.gate.shut()
+    row = scene.service.records.take(ADMIN, record)
+    assert (row.name, row.description, row.metadata) == (None, None, {})
+    scene.gate.open()
+    assert scene.settled(row.id).name == "first"
+
+
+def test_an_import_of_a_backup_of_a_snapshot_gives_no_snapshot_back(scene: Scene) -> None:
+    frozen = scene.service.snapshots.create(ALICE, SnapshotWish(volume_id=scene.volume.id))
+    made = scene.create(snapshot_id=frozen.id)
+    row = scene.settled(brought_in(scene, made).id)
+    scene.gate.shut()
+    scene.service.backups.create(
+        ALICE, BackupWish(volume_id=scene.volume.id, snapshot_id=frozen.id)
+    )
+    scene.service.backups.force_delete(ADMIN, row.id)
+    assert scene.snapshot_row(frozen.id).status is SnapshotStatus.BACKING_UP
+    scene.gate.open()
+    scene.settled_or_gone(row.id)
+
+
+@pytest.mark.parametrize("name", ["", "cinder.backup.drivers.backupcore", "whole"])
+def test_a_service_is_named_by_what_its_name_begins_with(scene: Scene, name: str) -> None:
+    _, record = exported(scene)
+    given = record if name == "whole" else replace(record, backup_service=name)
+    row = scene.service.records.take(ADMIN, given)
+    assert scene.settled(row.id).status is BackupStatus.AVAILABLE
+
+
+def test_a_record_for_another_service_is_refused(scene: Scene) -> None:
+    _, record = exported(scene)
+    other = replace(record, backup_service="cinder.backup.drivers.posix.PosixBackupDriver")
+    said = scene.refusal(lambda: scene.service.records.take(ADMIN, other))
+    assert said == "Invalid input received: this is no backup record of this service."
+    assert scene.rows() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("id", "Invalid input received: Provided backup record is missing an id"),
+        ("size", "Invalid input received: Provided backup record is missing size attribute"),
+    ],
+)
+def test_a_record_that_lacks_what_it_needs_is_refused_by_name(
+    scene: Scene, name: str, said: str
+) -> None:
+    _, record = exported(scene)
+    document = json.loads(base64.b64decode(record.backup_url))
+    del document[name]
+    text = base64.b64encode(json.dumps(document).encode()).decode()
+    shorter = replace(record, backup_url=text)
+    assert scene.refusal(lambda: scene.service.records.take(ADMIN, shorter)) == said
 
 
 def test_a_record_of_a_row_that_is_there_is_refused(scene: Scene) -> None:

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from backupcore.catalog import Listing, Scope
+from backupcore.catalog import Catalog, Listing, Scope
 from backupcore.catalog.status import BackupStatus, SnapshotStatus
 from backupcore.errors import Refused, StoreError, TargetError
+from backupcore.job.inline import InlineEngine
 from backupcore.provider import Provider
 from backupcore.service import BackupWish, Service, SnapshotWish
 from tests.service.scene import ADMIN, ALICE, PROJECT, Scene, settings, started
@@ -27,6 +30,27 @@ def test_a_repository_that_cannot_be_opened_is_told_by_its_container(tmp_path: P
         pytest.raises(StoreError, match=r"^containers\.volumebackups: "),
     ):
         service.start()
+
+
+def test_the_catalog_is_claimed_until_the_jobs_have_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[str] = []
+
+    @contextmanager
+    def claimed(_catalog: Catalog) -> Iterator[None]:
+        yield
+        events.append("let go")
+
+    class Ending(InlineEngine):
+        def close(self) -> None:
+            super().close()
+            events.append("ended")
+
+    monkeypatch.setattr(Catalog, "claimed", claimed)
+    with Service(settings(tmp_path), make_engine=lambda do, *_: Ending(do)) as service:
+        service.start()
+    assert events == ["ended", "let go"]
 
 
 def test_any_name_leads_to_the_repository_that_has_a_name(tmp_path: Path) -> None:

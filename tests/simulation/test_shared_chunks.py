@@ -15,10 +15,12 @@ from backupcore.repository.index import DomainIndex
 from tests.simulation.test_simulation import LOSS, RIGHT, run
 from tests.simulation.world import World
 
+pytestmark = pytest.mark.no_cover  # a search of what others cover; being traced takes twice as long
+
 PART_COUNT = 3
 SEED_COUNT = 90
 MANY = 6_000
-MUTANT_SEEDS = range(600)
+MUTANT_SEEDS = range(180, 600)  # 200 is the first that finds it
 
 
 @pytest.fixture(autouse=True)

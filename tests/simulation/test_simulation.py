@@ -14,6 +14,8 @@ from backupcore.runtime import Process
 from tests.simulation.prune import Habits
 from tests.simulation.world import World
 
+pytestmark = pytest.mark.no_cover  # a search of what others cover; being traced takes twice as long
+
 PART_COUNT = 4
 SEED_COUNT = 240
 MANY = 20_000

@@ -19,6 +19,7 @@ import threading
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Annotated, TypeAlias
 
 import falcon
@@ -92,20 +93,37 @@ def add_token(path: Path, token: str, *, user: str, project: str, roles: Sequenc
     fields = {"sha256": hash_token(token), "user": user, "project": project, "roles": list(roles)}
     try:
         msgspec.convert(fields, _Token)
-    except msgspec.ValidationError as error:
+        user.encode()
+    except (msgspec.ValidationError, UnicodeEncodeError) as error:
         raise Refused(
             f"user {user!r}, project {project!r}: a user is up to 255 printable characters, a "
             "project up to 255 letters, digits and . _ @ -"
         ) from error
-    lines = [f"{name} = {json.dumps(value)}" for name, value in fields.items()]  # TOML too
-    if path.exists():
-        _read(path)
+    # such JSON is TOML too
+    lines = [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in fields.items()]
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "a", encoding="utf-8") as file:
-            file.write("\n".join(["", "[[token]]", *lines, ""]))
+        old = path.read_bytes() if path.exists() else b""
+        content = old + "\n".join(["", "[[token]]", *lines, ""]).encode()
+        _parse(path, content)
+        _replace(path, content)
     except OSError as error:
         raise Refused(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Give a file a new content at once and leave it to its owner; the old one stays till then."""
+    with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+        try:
+            if path.exists():
+                found = path.stat()
+                os.fchown(file.fileno(), found.st_uid, found.st_gid)
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+            os.replace(file.name, path)
+        except BaseException:
+            os.unlink(file.name)
+            raise
 
 
 def hash_token(token: str) -> str:
@@ -135,17 +153,22 @@ def _read(path: Path) -> tuple[Mark, dict[str, Identity]]:
         with path.open("rb") as file:
             found = os.fstat(file.fileno())
             _check_private(path, found)
-            tokens = msgspec.convert(tomllib.load(file), _Tokens).token
+            return _mark(found), _parse(path, file.read())
     except OSError as error:
         raise Refused(
             f"{path}: no tokens: {error.strerror}: make one with `backupcore token add`"
         ) from error
+
+
+def _parse(path: Path, content: bytes) -> dict[str, Identity]:
+    """Return the identities by hash that a file's content names. Raises: Refused."""
+    try:
+        tokens = msgspec.convert(tomllib.loads(content.decode()), _Tokens).token
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
         raise Refused(f"{path}: {error}") from error
-    identities = {
+    return {
         token.sha256: Identity(token.user, token.project, implied(token.roles)) for token in tokens
     }
-    return _mark(found), identities
 
 
 def _check_private(path: Path, found: os.stat_result) -> None:

@@ -15,8 +15,8 @@ from backupcore.api.openapi.shape import SHAPES
 from backupcore.api.route import ROUTES, Route
 from backupcore.api.wire.body import MEDIA_TYPES
 from backupcore.api.wire.fault import NAMES, OTHER
-from backupcore.api.wire.schema import SCHEMAS, Schema
-from backupcore.api.wire.version import HEADER, MAXIMUM
+from backupcore.api.wire.schema import Schema, schema_of
+from backupcore.api.wire.version import HEADER, MAXIMUM, Version
 
 __all__ = ["openapi_document", "openapi_text"]
 
@@ -46,7 +46,8 @@ def openapi_document(body_bytes_max: int) -> dict[str, Any]:
     for route in ROUTES:
         path = paths.setdefault(f"/v3/{{project_id}}{route.path}", {})
         path[route.method.lower()] = _operation(route)
-    schemas = {f"{name}-request": _plain(_newest(name)) for name in _body_names()}
+    newest = Version(*MAXIMUM)
+    schemas = {f"{name}-request": _plain(schema_of(name, newest)) for name in _body_names()}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -136,13 +137,6 @@ def _reference(name: str) -> dict[str, Any]:
 
 def _body_names() -> list[str]:
     return sorted({route.body for route in ROUTES if route.body is not None})
-
-
-def _newest(name: str) -> Schema:
-    """Return the schema of the latest microversion that changed it."""
-    minors = [int(known.removeprefix(f"{name}-3.")) for known in SCHEMAS
-              if known.startswith(f"{name}-3.")]  # fmt: skip
-    return SCHEMAS[f"{name}-3.{max(minors)}" if minors else name]
 
 
 def _plain(value: Any) -> Any:

@@ -6,22 +6,30 @@ import falcon
 
 from backupcore.api.wire.body import as_bool, read_body
 from backupcore.api.wire.query import Columns, read_query
-from backupcore.api.wire.text import read_action, stripped, unknown_action, uuid_text
+from backupcore.api.wire.text import (
+    read_action,
+    read_changes,
+    read_status,
+    stripped,
+    unknown_action,
+    uuid_text,
+)
 from backupcore.api.wire.view import Document, Place, backup_detail, backup_summary
 from backupcore.catalog import BACKUP_FILTERS, BACKUP_SORT_KEYS
 from backupcore.catalog.change import BackupChanges
 from backupcore.catalog.row import BackupRow
+from backupcore.catalog.status import BackupStatus
 from backupcore.service import (
     BackupWish,
     Caller,
     ExportedRecord,
-    Invalid,
     RestoreWish,
     Service,
 )
 
 __all__ = ["routes"]
 
+_STATUSES = (BackupStatus.AVAILABLE, BackupStatus.ERROR)
 _COLUMNS = Columns.of(BackupRow, {"name", "status", "volume_id"}, BACKUP_FILTERS, BACKUP_SORT_KEYS)
 
 
@@ -60,7 +68,7 @@ class _List(_Resource):
 
     def on_post(self, request: falcon.Request, response: falcon.Response, **_: str) -> None:
         place: Place = request.context.place
-        body = read_body(request, _schema("backup-create", place, 43, 51))["backup"]
+        body = read_body(request, "backup-create")["backup"]
         wish = BackupWish(
             volume_id=uuid_text(body["volume_id"]),
             snapshot_id=uuid_text(body["snapshot_id"]) if body.get("snapshot_id") else None,
@@ -97,14 +105,7 @@ class _One(_Resource):
         self, request: falcon.Request, response: falcon.Response, backup_id: str, **_: str
     ) -> None:
         place: Place = request.context.place
-        body = read_body(request, _schema("backup-update", place, 43))["backup"]
-        changes: BackupChanges = {}
-        if "name" in body:
-            changes["name"] = stripped(body["name"])
-        if "description" in body:
-            changes["description"] = stripped(body["description"])
-        if "metadata" in body:
-            changes["metadata"] = body["metadata"]
+        changes = read_changes(BackupChanges, read_body(request, "backup-update")["backup"])
         row = self.service.backups.update(request.context.caller, backup_id, changes)
         response.media = {"backup": backup_summary(row, place)}
 
@@ -170,7 +171,8 @@ class _Action(_Resource):
         if name == "os-force_delete":
             self.service.backups.force_delete(caller, backup_id)
         elif name == "os-reset_status":
-            self.service.backups.reset(caller, backup_id, _status(value))
+            status = read_status(value, "Backup", _STATUSES)
+            self.service.backups.reset(caller, backup_id, status)
         else:
             raise unknown_action(name)
         response.status = 202
@@ -188,19 +190,3 @@ def routes(service: Service) -> dict[str, object]:
         f"{one}/export_record": _Export(service),
         f"{one}/action": _Action(service),
     }
-
-
-def _schema(name: str, place: Place, *minors: int) -> str:
-    """Return the name of a schema as the request's microversion has it."""
-    fitting = [minor for minor in minors if place.version.is_at_least(minor)]
-    return f"{name}-3.{fitting[-1]}" if fitting else name
-
-
-def _status(value: object) -> str:
-    status = value.get("status") if isinstance(value, dict) else None
-    known = ("available", "error")
-    if not isinstance(status, str) or status.lower() not in known:
-        raise Invalid(
-            f"Backup status: {str(status)[:40]} is invalid, valid statuses are: {list(known)}."
-        )
-    return status.lower()

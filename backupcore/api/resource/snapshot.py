@@ -6,7 +6,14 @@ import falcon
 
 from backupcore.api.wire.body import as_bool, read_body
 from backupcore.api.wire.query import Columns, read_query
-from backupcore.api.wire.text import read_action, stripped, unknown_action, uuid_text
+from backupcore.api.wire.text import (
+    read_action,
+    read_changes,
+    read_status,
+    stripped,
+    unknown_action,
+    uuid_text,
+)
 from backupcore.api.wire.view import Document, Place, time_text
 from backupcore.catalog import SNAPSHOT_FILTERS, SNAPSHOT_SORT_KEYS
 from backupcore.catalog.change import SnapshotChanges
@@ -87,11 +94,7 @@ class _One(_Resource):
         self, request: falcon.Request, response: falcon.Response, snapshot_id: str, **_: str
     ) -> None:
         body = read_body(request, "snapshot-update")["snapshot"]
-        changes: SnapshotChanges = {}
-        if "name" in body:
-            changes["name"] = stripped(body["name"])
-        if "description" in body:
-            changes["description"] = stripped(body["description"])
+        changes = read_changes(SnapshotChanges, body)
         row = self.service.snapshots.update(request.context.caller, snapshot_id, changes)
         response.media = {"snapshot": _summary(row)}
 
@@ -109,13 +112,7 @@ class _Action(_Resource):
         name, value = read_action(request)
         if name != "os-reset_status":
             raise unknown_action(name)
-        wanted = value.get("status") if isinstance(value, dict) else None
-        try:
-            status = SnapshotStatus(str(wanted).lower())
-        except ValueError:
-            raise falcon.HTTPBadRequest(
-                description=f"Invalid input received: snapshot status {str(wanted)[:40]!r}"
-            ) from None
+        status = SnapshotStatus(read_status(value, "Snapshot", SnapshotStatus))
         self.service.snapshots.reset(request.context.caller, snapshot_id, status)
         response.status = 202
 

@@ -8,6 +8,7 @@ import falcon
 
 from backupcore.api.wire.body import read_body
 from backupcore.api.wire.query import read_boolean
+from backupcore.api.wire.schema import GROUP_LIMIT, QUOTA_NOTES
 from backupcore.api.wire.view import Document, time_text
 from backupcore.catalog import DEFAULT_LIMITS
 from backupcore.service import Caller, Service
@@ -44,14 +45,14 @@ class _QuotaSet(_Resource):
     ) -> None:
         caller: Caller = request.context.caller
         limits = self.service.quotas.limits(caller, target_id)
-        document: Document = {"id": target_id, "groups": 10, **limits}
+        document: Document = {"id": target_id, "groups": GROUP_LIMIT, **limits}
         if read_boolean({"usage": request.get_param("usage") or "false"}, "usage"):
             used = self.service.quotas.usage(caller, target_id)
             document = {
                 "id": target_id,
                 **{
                     name: {"limit": limit, "in_use": used.get(name, 0), "reserved": 0}
-                    for name, limit in {**limits, "groups": 10}.items()
+                    for name, limit in {**limits, "groups": GROUP_LIMIT}.items()
                 },
             }
         response.media = {"quota_set": document}
@@ -60,9 +61,14 @@ class _QuotaSet(_Resource):
         self, request: falcon.Request, response: falcon.Response, target_id: str, **_: str
     ) -> None:
         body: dict[str, Any] = read_body(request, "quota-set")["quota_set"]
-        wanted = {name: int(value) for name, value in body.items() if name in DEFAULT_LIMITS}
+        wanted = {name: int(value) for name, value in body.items() if name not in QUOTA_NOTES}
         limits = self.service.quotas.change(request.context.caller, target_id, wanted)
-        response.media = {"quota_set": {**limits, "groups": 10}}
+        response.media = {"quota_set": {**limits, "groups": GROUP_LIMIT}}
+
+    def on_delete(
+        self, request: falcon.Request, response: falcon.Response, target_id: str, **_: str
+    ) -> None:
+        self.service.quotas.reset(request.context.caller, target_id)
 
 
 class _QuotaDefaults(_Resource):
@@ -74,7 +80,7 @@ class _QuotaDefaults(_Resource):
             name: getattr(self.service.settings.quotas, name, limit)
             for name, limit in DEFAULT_LIMITS.items()
         }
-        response.media = {"quota_set": {"id": target_id, "groups": 10, **limits}}
+        response.media = {"quota_set": {"id": target_id, "groups": GROUP_LIMIT, **limits}}
 
 
 class _Limits(_Resource):

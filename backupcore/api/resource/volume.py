@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypedDict
 
 import falcon
 
 from backupcore.api.wire.body import read_body
 from backupcore.api.wire.query import Columns, read_query
-from backupcore.api.wire.text import read_action, stripped, unknown_action
+from backupcore.api.wire.text import (
+    read_action,
+    read_changes,
+    read_status,
+    stripped,
+    unknown_action,
+    uuid_text,
+)
 from backupcore.api.wire.view import Document, Place, time_text
 from backupcore.catalog import VOLUME_FILTERS, VOLUME_SORT_KEYS
 from backupcore.catalog.change import VolumeChanges
 from backupcore.catalog.row import VolumeRow
 from backupcore.catalog.status import VolumeStatus
-from backupcore.service import Caller, Service, VolumeWish
+from backupcore.service import Caller, RestoreWish, Service, VolumeWish
 
 __all__ = ["routes", "volume_detail"]
 
@@ -28,7 +35,6 @@ _FOREIGN = (
     "imageRef",
     "consistencygroup_id",
     "group_id",
-    "backup_id",
 )
 
 
@@ -125,18 +131,19 @@ class _List(_Resource):
         for name in _FOREIGN:
             if body.get(name):
                 raise falcon.HTTPBadRequest(
-                    description=f"Invalid input received: {name}: volumes are made empty here; "
-                    "restore a backup to fill one"
+                    description=f"Invalid input received: {name}: volumes are made empty here, or "
+                    "from a backup"
                 )
-        wish = VolumeWish(
-            size=int(body["size"]),
-            name=stripped(body.get("name") or body.get("display_name")),
-            description=stripped(body.get("description") or body.get("display_description")),
-            metadata=body.get("metadata") or {},
-            volume_type=body.get("volume_type"),
-            availability_zone=body.get("availability_zone"),
-        )
-        row = self.service.volumes.create(request.context.caller, wish)
+        caller: Caller = request.context.caller
+        size = None if body.get("size") is None else int(body["size"])
+        backup_id = body.get("backup_id")
+        if size is None and backup_id is None:
+            raise falcon.HTTPBadRequest(description="'size' is a required property")
+        if backup_id is None:
+            row = self.service.volumes.create(caller, VolumeWish(size=size or 0, **_wished(body)))
+        else:
+            wish = RestoreWish(size=size, **_wished(body))
+            row = self.service.backups.restore(caller, uuid_text(backup_id), wish).volume
         response.status = 202
         response.media = {"volume": self.shown(request, row)}
 
@@ -155,14 +162,7 @@ class _One(_Resource):
     def on_put(
         self, request: falcon.Request, response: falcon.Response, volume_id: str, **_: str
     ) -> None:
-        body = read_body(request, "volume-update")["volume"]
-        changes: VolumeChanges = {}
-        if "name" in body:
-            changes["name"] = stripped(body["name"])
-        if "description" in body:
-            changes["description"] = stripped(body["description"])
-        if "metadata" in body:
-            changes["metadata"] = body["metadata"]
+        changes = read_changes(VolumeChanges, read_body(request, "volume-update")["volume"])
         row = self.service.volumes.update(request.context.caller, volume_id, changes)
         response.media = {"volume": self.shown(request, row)}
 
@@ -186,7 +186,8 @@ class _Action(_Resource):
         elif name == "os-detach":
             volumes.detach(caller, volume_id)
         elif name == "os-reset_status":
-            volumes.reset(caller, volume_id, _status(options.get("status")))
+            status = VolumeStatus(read_status(value, "Volume", VolumeStatus))
+            volumes.reset(caller, volume_id, status)
         else:
             raise unknown_action(name)
         response.status = 202
@@ -202,6 +203,26 @@ def routes(service: Service) -> dict[str, object]:
     }
 
 
+class _Wished(TypedDict):
+    """What is said of a new volume, empty or from a backup."""
+
+    name: str | None
+    description: str | None
+    metadata: dict[str, str]
+    volume_type: str | None
+    availability_zone: str | None
+
+
+def _wished(body: dict[str, Any]) -> _Wished:
+    return {
+        "name": stripped(body.get("name") or body.get("display_name")),
+        "description": stripped(body.get("description") or body.get("display_description")),
+        "metadata": body.get("metadata") or {},
+        "volume_type": body.get("volume_type"),
+        "availability_zone": body.get("availability_zone"),
+    }
+
+
 def _attachment(volume_id: str, options: dict[str, Any]) -> dict[str, str | None]:
     wanted = ("instance_uuid", "host_name", "mountpoint")
     given = {name: options.get(name) for name in wanted}
@@ -214,12 +235,3 @@ def _attachment(volume_id: str, options: dict[str, Any]) -> dict[str, str | None
         "host_name": given["host_name"],
         "device": given["mountpoint"],
     }
-
-
-def _status(wanted: object) -> VolumeStatus:
-    try:
-        return VolumeStatus(str(wanted).lower())
-    except ValueError:
-        raise falcon.HTTPBadRequest(
-            description=f"Invalid input received: volume status {str(wanted)[:40]!r}"
-        ) from None

@@ -12,7 +12,7 @@ import falcon
 import jsonschema
 from jsonschema.exceptions import best_match
 
-from backupcore.api.wire.schema import SCHEMAS, Schema
+from backupcore.api.wire.schema import Schema, schema_of
 
 __all__ = ["MALFORMED", "MEDIA_TYPES", "as_bool", "read_body", "read_json"]
 
@@ -26,9 +26,12 @@ _HYPHENS = re.compile(r"[0-9a-fA-F]{8}(-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}")
 
 
 def read_body(request: falcon.Request, name: str) -> dict[str, Any]:
-    """Return a body that the schema of this name fits. Raises: as `read_json`, naming the field."""
+    """Return a body that the schema of this name fits, as the request's version has it.
+
+    Raises: as `read_json`, naming the field.
+    """
     document = read_json(request)
-    _check(document, SCHEMAS[name])
+    _check(document, schema_of(name, request.context.version))
     return document
 
 

@@ -10,7 +10,7 @@ import logging
 import falcon
 
 from backupcore.catalog.error import CatalogUnavailable
-from backupcore.errors import BackupError, StoreError
+from backupcore.errors import BackupError, RepositoryMissing, StoreError
 from backupcore.service import Denied, Invalid, Missing, NotReady, OverQuota, ServiceError
 
 __all__ = ["NAMES", "OTHER", "add_error_handlers", "fault_document"]
@@ -98,7 +98,7 @@ def _unexpected(
     log.error("request failed", exc_info=error)
     if isinstance(error, CatalogUnavailable):
         _answer(response, 503, "The catalog is not available.")
-    elif isinstance(error, StoreError):
+    elif isinstance(error, (StoreError, RepositoryMissing)):
         _answer(response, 503, "The backup store is not available.")
     else:
         _answer(response, 500, INTERNAL)

@@ -77,7 +77,8 @@ class Query:
             count = 0
         total = len(documents) if count is None else count
         if documents and self.listing.limit <= total:
-            pairs = [pair for pair in self._pairs if pair[0] != "marker"]
+            # rows to be skipped are those before the marker now
+            pairs = [pair for pair in self._pairs if pair[0] not in ("marker", "offset")]
             pairs.append(("marker", str(documents[-1]["id"])))
             path = "/".join(part for part in (place.project, kind) if part)
             href = f"{place.base_url}/v{place.version.major}/{path}?{urlencode(pairs)}"

@@ -7,11 +7,15 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
+from backupcore.api.wire.version import Version
+from backupcore.catalog import DEFAULT_LIMITS
 from backupcore.catalog.status import SnapshotStatus, VolumeStatus
 
-__all__ = ["SCHEMAS", "Schema"]
+__all__ = ["GROUP_LIMIT", "QUOTA_NOTES", "SCHEMAS", "Schema", "schema_of"]
 
 Schema: TypeAlias = dict[str, Any]
+
+GROUP_LIMIT = 10  # there are no groups, and clients expect the quota all the same
 
 _TEXT: Schema = {"type": ["string", "null"], "minLength": 0, "maxLength": 255}
 _PRINTABLE: Schema = {**_TEXT, "format": "printable"}
@@ -67,10 +71,22 @@ def _status(*words: str) -> Schema:
         "type": "object",
         "properties": {"status": {"type": "string", "pattern": f"^({pattern})$"}},
         "required": ["status"],
+        "additionalProperties": False,
     }
 
 
-_SIZE: Schema = {"type": "integer", "minimum": 1, "maximum": 2147483647}
+_SIZE: Schema = {
+    "oneOf": [
+        {"type": "integer", "minimum": 1, "maximum": 2147483647},
+        {"type": "string", "pattern": "^[1-9][0-9]{0,8}$"},
+    ]
+}
+_LIMIT: Schema = {
+    "oneOf": [
+        {"type": "integer", "minimum": -1, "maximum": 2147483647},
+        {"type": "string", "pattern": "^(-1|[0-9]{1,9})$"},
+    ]
+}
 _CREATE: Schema = {
     "volume_id": _UUID,
     "container": _TEXT,
@@ -79,6 +95,47 @@ _CREATE: Schema = {
     "incremental": _BOOLEAN,
     "force": _BOOLEAN,
     "snapshot_id": _UUID_OR_NULL,
+}
+_VOLUME: Schema = {
+    "size": _SIZE,
+    "name": _TEXT,
+    "description": _PRINTABLE,
+    "display_name": _TEXT,
+    "display_description": _PRINTABLE,
+    "metadata": _METADATA_OR_NULL,
+    "volume_type": _TEXT,
+    "availability_zone": _TEXT,
+    "multiattach": {"type": ["boolean", "null"]},
+    **{
+        name: {"type": ["string", "null"], "maxLength": 255}
+        for name in (
+            "snapshot_id",
+            "source_volid",
+            "source_replica",
+            "imageRef",
+            "consistencygroup_id",
+            "group_id",
+            "user_id",
+            "project_id",
+            "status",
+            "attach_status",
+        )
+    },
+    "scheduler_hints": {"type": ["object", "null"]},
+}
+# One of size and backup is needed, which the call sees to.
+_VOLUME_OR_BACKUP: Schema = {
+    **_VOLUME,
+    "size": {"anyOf": [_SIZE, {"type": "null"}]},
+    "backup_id": _UUID_OR_NULL,
+}
+# What stands in a quota set beside what can be changed.
+QUOTA_NOTES: Schema = {
+    "id": _TEXT,
+    "tenant_id": _TEXT,
+    "force": _BOOLEAN,
+    "skip_validation": _BOOLEAN,
+    "groups": {"enum": [GROUP_LIMIT, str(GROUP_LIMIT)]},
 }
 
 SCHEMAS: dict[str, Schema] = {
@@ -107,38 +164,8 @@ SCHEMAS: dict[str, Schema] = {
     "backup-update-3.43": _wrapped(
         "backup", {"name": _TEXT, "description": _PRINTABLE, "metadata": _METADATA}
     ),
-    "volume-create": _wrapped(
-        "volume",
-        {
-            "size": {"oneOf": [_SIZE, {"type": "string", "pattern": "^[1-9][0-9]{0,9}$"}]},
-            "name": _TEXT,
-            "description": _PRINTABLE,
-            "display_name": _TEXT,
-            "display_description": _PRINTABLE,
-            "metadata": _METADATA_OR_NULL,
-            "volume_type": _TEXT,
-            "availability_zone": _TEXT,
-            "multiattach": {"type": ["boolean", "null"]},
-            **{
-                name: {"type": ["string", "null"], "maxLength": 255}
-                for name in (
-                    "snapshot_id",
-                    "source_volid",
-                    "source_replica",
-                    "imageRef",
-                    "consistencygroup_id",
-                    "group_id",
-                    "backup_id",
-                    "user_id",
-                    "project_id",
-                    "status",
-                    "attach_status",
-                )
-            },
-            "scheduler_hints": {"type": ["object", "null"]},
-        },
-        "size",
-    ),
+    "volume-create": _wrapped("volume", _VOLUME, "size"),
+    "volume-create-3.47": _wrapped("volume", _VOLUME_OR_BACKUP),
     "volume-update": _wrapped(
         "volume", {"name": _TEXT, "description": _PRINTABLE, "metadata": _METADATA}
     ),
@@ -161,13 +188,11 @@ SCHEMAS: dict[str, Schema] = {
         "properties": {
             "quota_set": {
                 "type": "object",
-                "properties": {"tenant_id": _TEXT, "force": _BOOLEAN, "skip_validation": _BOOLEAN},
-                "additionalProperties": {
-                    "oneOf": [
-                        {"type": "integer", "minimum": -1, "maximum": 2147483647},
-                        {"type": "string", "pattern": "^(-1|[0-9]{1,9})$"},
-                    ]
+                "properties": {
+                    **dict.fromkeys(DEFAULT_LIMITS, _LIMIT),
+                    **QUOTA_NOTES,
                 },
+                "additionalProperties": _LIMIT,
             }
         },
         "required": ["quota_set"],
@@ -191,3 +216,11 @@ SCHEMAS: dict[str, Schema] = {
     ),
     "snapshot-action": _one_of({"os-reset_status": _status(*SnapshotStatus)}),
 }
+
+
+def schema_of(name: str, version: Version) -> Schema:
+    """Return the schema of a body as a version has it: of the latest change up to there."""
+    begin = f"{name}-3."
+    minors = [int(known.removeprefix(begin)) for known in SCHEMAS if known.startswith(begin)]
+    fitting = [minor for minor in minors if version.is_at_least(minor)]
+    return SCHEMAS[f"{begin}{max(fitting)}" if fitting else name]

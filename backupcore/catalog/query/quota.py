@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from sqlalchemy import Connection, Table, func, insert, select, update
+from sqlalchemy import Connection, Table, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from backupcore.catalog import schema
@@ -73,6 +73,12 @@ class Quota:
             if not changed.rowcount:
                 row = {"project_id": project_id, "resource": resource, "value": value}
                 self._connection.execute(insert(table).values(row))
+
+    def reset_limits(self, project_id: str) -> None:
+        """Forget what was said of a project's limits."""
+        self.lock(project_id)
+        table = schema.limits
+        self._connection.execute(delete(table).where(table.c.project_id == project_id))
 
     def usage(self, project_id: str) -> Usage:
         """Return how much a project holds."""

@@ -155,9 +155,14 @@ class Rows(ReadRows):
         self._edit(BACKUP, backup_id, changes)
         return self.backup(backup_id, _EVERYTHING)
 
-    def edit_volume(self, volume_id: str, **changes: Unpack[VolumeChanges]) -> VolumeRow:
-        """Change a volume; as `edit_backup`."""
-        self._edit(VOLUME, volume_id, changes)
+    def edit_volume(
+        self, volume_id: str, *, is_counted: bool = True, **changes: Unpack[VolumeChanges]
+    ) -> VolumeRow:
+        """Change a volume; as `edit_backup`.
+
+        is_counted: whether the quota is looked at when it grows; not for what has grown already.
+        """
+        self._edit(VOLUME, volume_id, changes, is_counted=is_counted)
         return self.volume(volume_id, _EVERYTHING)
 
     def edit_snapshot(self, snapshot_id: str, **changes: Unpack[SnapshotChanges]) -> SnapshotRow:
@@ -216,6 +221,10 @@ class Rows(ReadRows):
         """Change some of a project's limits; -1 for none. Raises: Refused."""
         self._quota.set_limits(project_id, limits)
 
+    def reset_limits(self, project_id: str) -> None:
+        """Give a project the default limits again."""
+        self._quota.reset_limits(project_id)
+
     def _add(self, kind: Kind[R], row: R) -> None:
         values = values_of(kind, row)
         try:
@@ -257,9 +266,17 @@ class Rows(ReadRows):
         found = self._one(kind, row_id, _EVERYTHING)
         raise WrongStatus(kind.name, row_id, status=found.status, move=name)
 
-    def _edit(self, kind: Kind[Any], row_id: str, changes: Mapping[str, object]) -> None:
+    def _edit(
+        self,
+        kind: Kind[Any],
+        row_id: str,
+        changes: Mapping[str, object],
+        *,
+        is_counted: bool = True,
+    ) -> None:
         if changes:
-            self._grow(kind, row_id, changes)
+            if is_counted:
+                self._grow(kind, row_id, changes)
             self._update(kind, row_id, self._stamped(kind, row_id, changes))
 
     def _update(self, kind: Kind[Any], row_id: str, values: Mapping[str, object]) -> None:

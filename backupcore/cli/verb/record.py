@@ -114,7 +114,7 @@ def export_command(
     It names what is stored, not where; nobody can restore by it who has not got the repository.
     With --config BACKUP is one of a service's catalog, and the service's key signs.
     """
-    settings = _service_of(url, config)
+    settings = _service_of(url, config, *options)
     if settings is not None:
         from backupcore.cli.verb.service.catalog_record import (  # noqa: PLC0415 - extra `service`
             export_from_catalog,
@@ -130,6 +130,7 @@ def _export(backup: str, url: str, **options: Unpack[ExportOptions]) -> tuple[st
     with _extra():
         from backupcore.record import (  # noqa: PLC0415 - extra `service`
             SigningKey,
+            Wishes,
             encode,
             make_record,
         )
@@ -138,10 +139,12 @@ def _export(backup: str, url: str, **options: Unpack[ExportOptions]) -> tuple[st
             repository,
             repository.find_backup(backup, options["volume_id"]),
             lifetime=options["lasts"],
-            name=options["name"],
-            description=options["description"],
-            container=options["container"],
             project_id=options["project_id"],
+            wishes=Wishes(
+                name=options["name"],
+                description=options["description"],
+                container=options["container"],
+            ),
         )
     key = SigningKey.load_or_create(_key_file(options["key_path"], is_made=True))
     return record.cover.service or "", encode(record, key)
@@ -182,7 +185,7 @@ def import_command(
     Nothing is written anywhere, but with --config: then the service's keys are asked, and its
     catalog gets a row.
     """
-    settings = _service_of(url, config)
+    settings = _service_of(url, config, "key_path", "trusted_folder")
     if settings is not None:
         from backupcore.cli.verb.service.catalog_record import (  # noqa: PLC0415 - extra `service`
             import_to_catalog,
@@ -193,15 +196,17 @@ def import_command(
         imported = import_to_catalog(settings, *_read_document(file), project_id)
         talk.tell(imported, f"{imported['id']} is {imported['status']}")
         return
+    if project_id is not None:
+        raise click.UsageError("--project is of a service's catalog: add --config FILE")
     with _extra():
         from backupcore.record import (  # noqa: PLC0415 - extra `service`
             check_against_store,
+            check_service_name,
             decode,
-            parse_service_name,
             verify,
         )
     service, text = _read_document(file)
-    parse_service_name(service)
+    check_service_name(service)
     unverified = decode(text)
     with open_to_read(url or "") as repository:
         now = repository.runtime.clock.now()
@@ -232,18 +237,22 @@ def key_command(talk: Talk, key_path: Path | None) -> None:
     )
 
 
-def _service_of(url: str | None, config: Path | None) -> Path | None:
+def _service_of(url: str | None, config: Path | None, *options: str) -> Path | None:
     """Return the settings of the service whose catalog is meant; None when a repository is.
 
-    A repository that only the environment names does not stand in a service's way.
+    options: which the service's settings answer, or its rows. A repository that only the
+    environment names does not stand in a service's way.
     """
     if config is None:
         if url is None:
             raise click.UsageError("say where: --repository URL, or --config FILE of a service")
         return None
-    source = click.get_current_context().get_parameter_source("url")
-    if source is click.core.ParameterSource.COMMANDLINE:
-        raise click.UsageError("--repository and --config exclude each other")
+    context = click.get_current_context()
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        is_given = source is click.core.ParameterSource.COMMANDLINE
+        if is_given and parameter.name in ("url", *options):
+            raise click.UsageError(f"{parameter.opts[-1]} and --config exclude each other")
     return config
 
 

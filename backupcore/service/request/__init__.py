@@ -2,5 +2,5 @@
 
 backups, records     on stored backups, whose work is done by jobs
 volumes, snapshots   at providers, done at once
-quotas               what a project may have
+quotas               what a project may have       target   where a restore goes
 """

@@ -5,6 +5,7 @@ Nothing here reads or writes a volume or a store: that is work (`service.work`),
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -22,17 +23,27 @@ from backupcore.catalog.status import (
     VolumeMove,
     VolumeStatus,
 )
-from backupcore.errors import BackupMissing, Stopped
+from backupcore.errors import BackupMissing, Damaged, Stopped
 from backupcore.job import Engine, JobKind
 from backupcore.service.caller import Caller
 from backupcore.service.context import Context, list_scope, scope_of
-from backupcore.service.error import Invalid, NotReady
+from backupcore.service.error import Invalid
 from backupcore.service.meaning import explained, new_uuid
+from backupcore.service.request.target import (
+    RestoreWish,
+    check_restorable,
+    check_target,
+    check_target_size,
+    planned_for,
+)
 from backupcore.service.request.volumes import Volumes
 from backupcore.service.work import order_of
-from backupcore.service.work.outcome import abandon, end_restore, locked
+from backupcore.service.work.outcome import abandon, locked
+from backupcore.service.work.reason import reason_of
 
-__all__ = ["BackupWish", "Backups", "RestoreWish", "Restoring"]
+__all__ = ["BackupWish", "Backups", "Restoring"]
+
+log = logging.getLogger(__name__)
 
 _BACKED_UP = (VolumeStatus.AVAILABLE, VolumeStatus.IN_USE)
 _READABLE = (BackupStatus.AVAILABLE, BackupStatus.RESTORING)
@@ -56,14 +67,6 @@ class BackupWish:
     availability_zone: str | None = None
     is_incremental: bool = False
     is_forced: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RestoreWish:
-    """Where to; the volume wins over the name of a new one."""
-
-    volume_id: str | None = None
-    name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,20 +107,24 @@ class Backups:
         """Begin a backup and return its row. Raises: Missing, Invalid, OverQuota, Denied."""
         self._policy.check("backup:create", caller)
         label, repository = self._stores.resolve(wish.container)
+        self._check_zone(wish.availability_zone)
         self._check_provider(caller, wish)
         backup_id, now = new_uuid(self._runtime), self._runtime.clock.now()
 
         def begin(rows: Rows) -> BackupRow:
-            scope = Scope.of(caller.project_id)
+            scope = scope_of(caller)
             volume = rows.volume(wish.volume_id, scope)
             snapshot = rows.snapshot(wish.snapshot_id, scope) if wish.snapshot_id else None
             self._check_source(wish, volume, snapshot)
-            base = self._base(rows, wish, scope, label, snapshot)
+            base = self._base(rows, wish, Scope.of(caller.project_id), label, snapshot)
             row = BackupRow(
                 id=backup_id,
                 project_id=caller.project_id,
                 user_id=caller.user_id,
                 volume_id=volume.id,
+                volume_name=volume.name,
+                volume_description=volume.description,
+                volume_metadata=volume.metadata,
                 snapshot_id=snapshot.id if snapshot else None,
                 status=BackupStatus.CREATING,
                 name=wish.name,
@@ -130,7 +137,7 @@ class Backups:
                 size_bytes=volume.size_bytes,
                 is_incremental=base is not None,
                 parent_id=base.id if base else None,
-                availability_zone=wish.availability_zone or self._settings.availability_zone,
+                availability_zone=self._settings.availability_zone,
                 host=self._settings.host,
                 request_id=caller.request_id,
                 data_timestamp=_time_of(snapshot, now),
@@ -151,46 +158,42 @@ class Backups:
     def restore(self, caller: Caller, backup_id: str, wish: RestoreWish) -> Restoring:
         """Begin a restore. Raises: Missing, Invalid, OverQuota, Denied."""
         row = self.show(caller, backup_id, "backup:restore")
-        _check_restorable(row)
+        check_restorable(row)
         if wish.volume_id is None:
-            restoring = self._restore_to_new(caller, row, wish.name)
-        else:
-            with explained(), self._catalog.reading() as rows:
-                target = rows.volume(wish.volume_id, scope_of(caller))
-            self._policy.check("backup:restore", caller, target.project_id)
-            _check_target(row, target, is_in_use=self._volumes.is_in_use(target))
+            return self._restore_to_new(caller, row, wish)
+        with explained(), self._catalog.reading() as rows:
+            target = rows.volume(wish.volume_id, scope_of(caller))
+        self._policy.check("backup:restore", caller, target.project_id)
+        check_target(row, self._volumes.seen(target))
 
-            def begin(rows: Rows) -> Restoring:
-                moved = rows.move_volume(target.id, VolumeMove.RESTORE)
-                return Restoring(_begin_restore(rows, row, target), moved)
+        def begin(rows: Rows) -> Restoring:
+            moved = rows.move_volume(target.id, VolumeMove.RESTORE)
+            return Restoring(_begin_restore(rows, row, target), moved)
 
-            with explained():
-                restoring = self._catalog.write(begin)
+        with explained():
+            restoring = self._catalog.write(begin)
         self._order(JobKind.RESTORE, restoring.backup)
         return restoring
 
-    def _restore_to_new(self, caller: Caller, row: BackupRow, name: str | None) -> Restoring:
-        """Take the backup, then make its volume; the job waits for one that is not made soon."""
-        planned = self._volumes.plan_for_restore(caller, row, name)
+    def _restore_to_new(self, caller: Caller, row: BackupRow, wish: RestoreWish) -> Restoring:
+        """Take the backup and make its volume; the job is ordered once that is made."""
+        planned = planned_for(self._volumes.plan_for_restore(caller, row, wish.name), wish)
+        check_target_size(row, planned)
 
         def begin(rows: Rows) -> BackupRow:
             rows.add_volume(planned)
             return _begin_restore(rows, row, planned)
 
-        with explained():
+        with explained(names_class=False):
             taken = self._catalog.write(begin)
-        target = self._volumes.make(planned)
+        target = self._volumes.make(
+            planned, restored=taken, then=lambda: self._order(JobKind.RESTORE, taken)
+        )
         if target.status is VolumeStatus.ERROR:
-            self._catalog.write(lambda rows: end_restore(rows, taken, VolumeMove.FAIL_RESTORE))
             raise Invalid(
                 f"Invalid volume: Error while creating volume {target.id} for restoring backup "
                 f"{row.id}."
             )
-        if target.status is VolumeStatus.AVAILABLE:
-            with explained():
-                target = self._catalog.write(
-                    lambda rows: rows.move_volume(target.id, VolumeMove.RESTORE)
-                )
         return Restoring(taken, target)
 
     def delete(self, caller: Caller, backup_id: str) -> None:
@@ -236,7 +239,10 @@ class Backups:
             return self._catalog.write(lambda rows: rows.edit_backup(row.id, **changes))
 
     def _take_over(self, row: BackupRow, move: BackupMove) -> BackupRow:
-        """Move a backup, give back what work on it holds, and end that work."""
+        """Move a backup, give back what work on it holds, and end that work.
+
+        A deletion that is to be one goes on.
+        """
 
         def begin(rows: Rows) -> tuple[BackupStatus, BackupRow]:
             before = locked(rows, row.id, Scope.everything())
@@ -246,7 +252,7 @@ class Backups:
 
         with explained():
             status, moved = self._catalog.write(begin)
-        for kind in _ENDED_KINDS.get(status, ()):
+        for kind in _ENDED_KINDS.get(status, ()) if moved.status is not status else ():
             self._engine.cancel(order_of(kind, row).id)
         if status is BackupStatus.RESTORING:
             self._order_again(row)
@@ -262,19 +268,22 @@ class Backups:
     def _order(self, kind: JobKind, row: BackupRow) -> None:
         try:
             self._engine.submit(order_of(kind, row))
-        except Stopped as error:  # the row says what the next start has to settle
-            raise NotReady("The backup service is stopping: try again later.") from error
+        except Stopped:  # the row says what the next start has to settle
+            log.info("left to the next start", extra={"backup": row.id, "job": str(kind)})
 
     def _check_stored(self, row: BackupRow) -> None:
-        """Refuse a row whose backup is not in the store. Raises: Invalid, StoreError."""
+        """Refuse a row whose backup is not in the store.
+
+        Raises: Invalid, RepositoryMissing, StoreError.
+        """
         try:
             is_unconfirmed = row.is_imported and row.size_bytes is None
             if row.stored_id is None or row.repository is None or is_unconfirmed:
                 raise BackupMissing(f"{row.id} names no stored backup")
             with self._stores.open(row.repository, read_only=True) as repository:
                 repository.find_backup(row.stored_id)
-        except BackupMissing as error:
-            raise Invalid("Invalid backup: the stored backup is not there") from error
+        except (BackupMissing, Damaged) as error:
+            raise Invalid(f"Invalid backup: {reason_of(error)}") from error
 
     def _check_source(
         self, wish: BackupWish, volume: VolumeRow, snapshot: SnapshotRow | None
@@ -300,13 +309,18 @@ class Backups:
         if volume.status is VolumeStatus.IN_USE:
             self._check_in_use(wish, volume)
 
+    def _check_zone(self, wanted: str | None) -> None:
+        """Refuse a zone that is not the service's. Raises: Invalid."""
+        if wanted not in (None, "", self._settings.availability_zone):
+            raise Invalid(f"Invalid input received: Availability zone '{wanted}' is invalid.")
+
     def _check_provider(self, caller: Caller, wish: BackupWish) -> None:
         """Refuse a volume as in use when its provider says so, whatever its row says."""
         if wish.snapshot_id:
             return
         with explained(), self._catalog.reading() as rows:
-            volume = rows.volume(wish.volume_id, Scope.of(caller.project_id))
-        if volume.status is VolumeStatus.AVAILABLE and self._volumes.is_in_use(volume):
+            volume = rows.volume(wish.volume_id, scope_of(caller))
+        if self._volumes.seen(volume).status is VolumeStatus.IN_USE:
             self._check_in_use(wish, volume)
 
     def _check_in_use(self, wish: BackupWish, volume: VolumeRow) -> None:
@@ -350,26 +364,5 @@ def _time_of(snapshot: SnapshotRow | None, now: datetime) -> datetime:
     return snapshot.created_at if snapshot else now
 
 
-def _check_restorable(row: BackupRow) -> None:
-    if row.status is not BackupStatus.AVAILABLE:
-        raise Invalid("Invalid backup: Backup status must be available")
-    if row.size_bytes is None:
-        raise Invalid("Invalid backup: Backup to be restored has invalid size")
-
-
 def _begin_restore(rows: Rows, row: BackupRow, target: VolumeRow) -> BackupRow:
     return rows.move_backup(row.id, BackupMove.RESTORE, restore_volume_id=target.id)
-
-
-def _check_target(row: BackupRow, volume: VolumeRow, *, is_in_use: bool) -> None:
-    if volume.status is not VolumeStatus.AVAILABLE or is_in_use:
-        raise Invalid("Invalid volume: Volume to be restored to must be available")
-    _check_target_size(row, volume)
-
-
-def _check_target_size(row: BackupRow, volume: VolumeRow) -> None:
-    if volume.size_bytes < (row.size_bytes or 0):
-        raise Invalid(
-            f"Invalid volume: volume size {volume.size} is too small to restore backup of size "
-            f"{row.size}."
-        )

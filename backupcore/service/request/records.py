@@ -18,7 +18,9 @@ from backupcore.record import (
     RecordRefused,
     SigningKey,
     TrustedKeys,
+    Wishes,
     belongs_to,
+    check_service_name,
     decode,
     encode,
     make_record,
@@ -43,6 +45,8 @@ PLACEHOLDER_VOLUME = "00000000-0000-0000-0000-000000000000"  # until the store w
 
 _REFUSALS = {
     Reason.MALFORMED: "Invalid input received: Can't parse backup record.",
+    Reason.NO_ID: "Invalid input received: Provided backup record is missing an id",
+    Reason.NO_SIZE: "Invalid input received: Provided backup record is missing size attribute",
     Reason.FOREIGN: "Invalid input received: this is no backup record of this service.",
     Reason.UNTRUSTED: "Invalid input received: nobody trusted here signed the backup record.",
     Reason.FORGED: "Invalid input received: nobody trusted here signed the backup record.",
@@ -87,9 +91,7 @@ class Records:
                     repository,
                     _found(repository, row),
                     project_id=row.project_id,
-                    name=row.name or "",
-                    description=row.description or "",
-                    container=row.container,
+                    wishes=_wishes(row),
                     lifetime=None if days is None else timedelta(days=days),
                 )
         except BackupError as error:
@@ -99,12 +101,13 @@ class Records:
         return ExportedRecord(service_name(scheme), encode(record, self._key))
 
     def take(self, caller: Caller, exported: ExportedRecord) -> BackupRow:
-        """Begin an import and return its row. Raises: Invalid, Missing, OverQuota, Denied."""
+        """Begin an import and return its row, which has no name before the store was asked.
+
+        Raises: Invalid, Missing, OverQuota, Denied.
+        """
         self._policy.check("backup:backup-import", caller)
         record = self._verified(exported)
         claim, cover = record.claim, record.cover
-        if not exported.backup_service.startswith(service_name("")):
-            raise Invalid(_REFUSALS[Reason.FOREIGN])
         name = self._stores.name_of(claim.repository_id)
         if name is None:
             raise Invalid("Invalid input received: the record's repository is not configured here.")
@@ -116,8 +119,6 @@ class Records:
             user_id=caller.user_id,
             volume_id=PLACEHOLDER_VOLUME,
             status=BackupStatus.CREATING,
-            name=cover.name,
-            description=cover.description,
             container=self._stores.label_of(name),
             repository=name,
             stored_id=claim.backup_id,
@@ -125,7 +126,7 @@ class Records:
             availability_zone=self._settings.availability_zone,
             host=self._settings.host,
             request_id=caller.request_id,
-            created_at=self._runtime.clock.now(),
+            created_at=cover.created_at or self._runtime.clock.now(),
         )
 
         def add(rows: Rows) -> None:
@@ -142,6 +143,7 @@ class Records:
 
     def _verified(self, exported: ExportedRecord) -> Record:
         try:
+            check_service_name(exported.backup_service)
             unverified = decode(exported.backup_url)
             trusted = TrustedKeys.load(self._trusted_folder).including(self._key)
             return verify(unverified, trusted, now=self._runtime.clock.now())
@@ -166,3 +168,15 @@ def _found(repository: Repository, row: BackupRow) -> Backup:
         return repository.find_backup(row.stored_id or "", row.volume_id)
     except BackupMissing:
         return repository.find_backup(row.stored_id or "")
+
+
+def _wishes(row: BackupRow) -> Wishes:
+    return Wishes(
+        name=row.name or "",
+        description=row.description or "",
+        metadata=row.metadata,
+        container=row.container,
+        snapshot_id=row.snapshot_id,
+        data_timestamp=row.data_timestamp,
+        created_at=row.created_at,
+    )

@@ -58,7 +58,9 @@ class Snapshots:
 
     def create(self, caller: Caller, wish: SnapshotWish) -> SnapshotRow:
         """Make a snapshot. Raises: Missing, Invalid, OverQuota, Denied."""
-        volume = self._volumes.show(caller, wish.volume_id, "volume:create_snapshot")
+        volume = self._volumes.seen(
+            self._volumes.show(caller, wish.volume_id, "volume:create_snapshot")
+        )
         provider = self._providers.of(volume)
         if not provider.has_snapshots:
             raise Invalid(f"Invalid volume: Volume {volume.id}: its provider makes no snapshots")
@@ -78,9 +80,7 @@ class Snapshots:
             place=snapshot_hint(snapshot_id),
             created_at=self._runtime.clock.now(),
         )
-
-        is_in_use = volume.status is VolumeStatus.AVAILABLE and self._volumes.is_in_use(volume)
-        if is_in_use and not wish.is_forced:
+        if volume.status is VolumeStatus.IN_USE and not wish.is_forced:
             raise Invalid(_status_text(volume.id, VolumeStatus.IN_USE))
 
         def add(rows: Rows) -> None:

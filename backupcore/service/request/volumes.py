@@ -6,21 +6,16 @@ which a request waits no longer than a moment.
 
 from __future__ import annotations
 
-import logging
-import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Unpack
-from uuid import NAMESPACE_URL, uuid5
 
 from backupcore.catalog import Listing, Page, Rows, Scope
 from backupcore.catalog.change import VolumeChanges
-from backupcore.catalog.error import RowExists
 from backupcore.catalog.row import BackupRow, VolumeRow
 from backupcore.catalog.status import VolumeMove, VolumeStatus
 from backupcore.errors import BackupError
-from backupcore.provider import ProvidedVolume
 from backupcore.service.caller import Caller
 from backupcore.service.context import Context, list_scope, scope_of
 from backupcore.service.error import Invalid
@@ -32,14 +27,11 @@ from backupcore.service.meaning import (
     new_uuid,
     wrong_volume,
 )
+from backupcore.service.work.adopting import OWN_PREFIX, Adopting
 from backupcore.service.work.making import Making
+from backupcore.service.work.outcome import RESTORED_PREFIX
 
 __all__ = ["VolumeWish", "Volumes"]
-
-log = logging.getLogger(__name__)
-
-_OWN_PREFIX = "volume-"
-_OWN_NAME = re.compile(_OWN_PREFIX + "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,38 +55,22 @@ class Volumes:
         self._policy = context.policy
         self._runtime = context.runtime
         self._providers = context.providers
+        self._adopting = Adopting(context)
         self._making = Making(context)
 
     def adopt(self) -> None:
-        """Give every volume that a provider shows and no row names a row of its own.
-
-        What a service made for some project is left out: a new catalog does not know for whom.
-        """
-        for name, provider in self._providers.named():
-            project = self._settings.providers[name].project
-            if project is None:
-                continue
-            try:
-                for found in provider.list():
-                    self._adopt(name, project, found)
-            except BackupError as error:  # one provider that is away is no reason to serve none
-                facts = {"provider": name, "reason": str(error)}
-                log.error("volumes of a provider are not known", extra=facts)
+        """Give every volume that a provider shows and no row names a row of its own."""
+        self._adopting.look()
         self._providers.later(self._making.drop_leftovers)
 
-    def _adopt(self, name: str, project: str, found: ProvidedVolume) -> None:
-        with suppress(RowExists), self._catalog.writing() as rows:
-            here = {"provider": name, "place": found.place}
-            if rows.page_volumes(Scope.everything(), Listing(filters=here, limit=1)).rows:
-                return
-            if _OWN_NAME.fullmatch(found.name):
-                log.warning("volume without a row", extra={"place": found.place})
-            else:
-                rows.add_volume(self._adopted(name, project, found), is_counted=False)
-
     def page(self, caller: Caller, listing: Listing, *, is_all: bool = False) -> Page[VolumeRow]:
-        """Return a page of the caller's volumes, of everybody's to an admin who asks for them."""
+        """Return a page of the caller's volumes, of everybody's to an admin who asks for them.
+
+        What a provider shows anew has a row then, if the provider answers soon.
+        """
         self._policy.check("volume:get_all", caller)
+        with suppress(BackupError):  # the rows tell all the same
+            self._providers.soon(self._adopting.look_again)
         with explained(), self._catalog.reading() as rows:
             return rows.page_volumes(list_scope(caller, is_all=is_all), listing)
 
@@ -118,24 +94,45 @@ class Volumes:
         self._policy.check("volume:create", caller)
         wish = VolumeWish(
             size=gib(backup.size_bytes or 0),
-            name=name or f"restore_backup_{backup.id}",
+            name=name or f"{RESTORED_PREFIX}{backup.id}",
             description="auto-created_from_restore_from_backup",
         )
         return self._plan(caller, wish)
 
-    def make(self, row: VolumeRow) -> VolumeRow:
-        """Make the volume of a row and return the row as it is soon; perhaps still `creating`."""
-        self._providers.soon(lambda: self._making.make_volume(row))
+    def make(
+        self,
+        row: VolumeRow,
+        *,
+        restored: BackupRow | None = None,
+        then: Callable[[], None] = lambda: None,
+    ) -> VolumeRow:
+        """Make the volume of a row and return the row as it is soon; perhaps still `creating`.
+
+        restored: the backup that is to be written to it. then: begins that, once it is made.
+        """
+
+        def work() -> None:
+            if self._making.make_volume(row, restored):
+                then()
+
+        self._providers.soon(work)
         with explained(), self._catalog.reading() as rows:
             return rows.volume(row.id, Scope.everything())
 
-    def is_in_use(self, row: VolumeRow) -> bool:
-        """Return whether its provider says that a volume is in use; who does not answer says no."""
+    def seen(self, row: VolumeRow) -> VolumeRow:
+        """Return a volume's row as its provider sees it: with its size, perhaps as in use.
+
+        A provider that does not answer has nothing to say: the job that opens it tells why.
+        """
         try:
             found = self._providers.soon(lambda: self._providers.of(row).show(row.place))
-        except BackupError:  # the job that opens it tells what is wrong
-            return False
-        return found is not None and found.is_in_use
+        except BackupError:
+            return row
+        if found is None:
+            return row
+        row = self._adopting.measure(row, found)
+        is_taken = found.is_in_use and row.status is VolumeStatus.AVAILABLE
+        return replace(row, status=VolumeStatus.IN_USE) if is_taken else row
 
     def update(self, caller: Caller, volume_id: str, changes: VolumeChanges) -> VolumeRow:
         """Change name, description or metadata. Raises: Missing, Denied."""
@@ -155,7 +152,7 @@ class Volumes:
                 raise Invalid(HAS_SNAPSHOTS)
             rows.move_volume(row.id, VolumeMove.DELETE)
 
-        if row.status is VolumeStatus.AVAILABLE and self.is_in_use(row):
+        if row.status is VolumeStatus.AVAILABLE and self.seen(row).status is VolumeStatus.IN_USE:
             raise Invalid(wrong_volume(VolumeMove.DELETE, VolumeStatus.IN_USE))
         with explained():
             self._catalog.write(begin)
@@ -193,7 +190,7 @@ class Volumes:
             size=wish.size,
             size_bytes=wish.size * GIB,
             provider=name,
-            place=f"{_OWN_PREFIX}{volume_id}",
+            place=f"{OWN_PREFIX}{volume_id}",
             availability_zone=wish.availability_zone or self._settings.availability_zone,
             volume_type=wish.volume_type,
             created_at=self._runtime.clock.now(),
@@ -204,17 +201,3 @@ class Volumes:
     ) -> VolumeRow:
         with explained():
             return self._catalog.write(lambda rows: rows.move_volume(volume_id, move, **changes))
-
-    def _adopted(self, name: str, project: str, found: ProvidedVolume) -> VolumeRow:
-        return VolumeRow(
-            id=str(uuid5(NAMESPACE_URL, f"backupcore:{name}:{found.place}")),
-            project_id=project,
-            name=found.name,
-            status=VolumeStatus.AVAILABLE,
-            size=gib(found.size_bytes),
-            size_bytes=found.size_bytes,
-            provider=name,
-            place=found.place,
-            availability_zone=self._settings.availability_zone,
-            created_at=self._runtime.clock.now(),
-        )

@@ -15,6 +15,7 @@ from __future__ import annotations
 from backupcore.catalog import Scope
 from backupcore.catalog.error import RowMissing
 from backupcore.catalog.row import BackupRow
+from backupcore.errors import Stopped
 from backupcore.job import JobKind, JobOrder, JobRun
 from backupcore.service.context import Context
 from backupcore.service.work.creating import Creating
@@ -40,6 +41,8 @@ class Works:
 
     def perform(self, order: JobOrder, run: JobRun) -> None:
         """Do what is ordered. Raises: what failed, after the catalog knows of it."""
+        if run.stop.is_set():  # the row may be somebody else's by now, who ordered on their own
+            raise Stopped(f"{order.id}: stopped before it began")
         try:
             with self._catalog.reading() as rows:
                 row = rows.backup(order.backup_id, Scope.everything())

@@ -17,6 +17,7 @@ from backupcore.model import Backup
 from backupcore.operation.backup import BackupRequest, backup
 from backupcore.provider import Provider
 from backupcore.repository import Repository
+from backupcore.repository.label import ServiceLabels
 from backupcore.service.context import Context
 from backupcore.service.work.leftover import drop_leftovers, drop_snapshots, temporary_hint
 from backupcore.service.work.outcome import end_create
@@ -80,7 +81,7 @@ class Creating:
             backup_id=row.stored_id,
             name=row.name or "",
             description=row.description or "",
-            labels={"project": row.project_id},
+            labels=_labels(row),
         )
         return backup(
             volume,
@@ -155,3 +156,19 @@ class Creating:
                 "uses it, or allow backups that are not consistent"
             )
         return provider.has_snapshots
+
+
+def _labels(row: BackupRow) -> dict[str, str]:
+    """Return what the manifest keeps for those who have lost the row, as far as it has room."""
+    wanted = ServiceLabels(
+        project=row.project_id,
+        metadata=row.metadata,
+        volume_name=row.volume_name,
+        volume_description=row.volume_description,
+        volume_metadata=row.volume_metadata,
+    )
+    labels, left_out = wanted.fit(row.name or "", row.description or "")
+    if left_out:
+        facts = {"backup": row.id, "left_out": ", ".join(left_out)}
+        log.warning("manifest has no room for all; the catalog alone keeps the rest", extra=facts)
+    return labels

@@ -1,4 +1,6 @@
-"""The second half of an import: what the store says of a record, and only that, enters the row.
+"""The second half of an import: what the store says of a record enters the row, and its wishes.
+
+Facts are the store's; a name, metadata or a date may be anything and decides nothing.
 
 An import becomes an owner of what is stored in one transaction, after the store has confirmed the
 record; then the store is asked once more, and the row is finished. Whoever deletes the last owner
@@ -11,14 +13,14 @@ import logging
 
 from backupcore.catalog.change import BackupChanges
 from backupcore.catalog.error import QuotaExceeded
-from backupcore.catalog.rebuild import opaque_volume_id
+from backupcore.catalog.rebuild import opaque_volume_id, volume_texts
 from backupcore.catalog.row import BackupRow
 from backupcore.catalog.status import BackupStatus
 from backupcore.errors import Stopped
 from backupcore.job import JobRun
 from backupcore.model import Backup
 from backupcore.record import (
-    Reason,
+    Cover,
     Record,
     RecordRefused,
     check_against_store,
@@ -62,8 +64,7 @@ class Importing:
                 self._bring_in(row, record, repository, run)
         except RecordRefused as error:
             log.warning("record refused", extra={"backup": row.id, "reason": str(error.reason)})
-            is_gone = error.reason is Reason.DELETED
-            self._fail(row, f"record rejected: {error.reason}", is_gone=is_gone)
+            self._fail(row, f"record rejected: {error.reason}")
         except QuotaExceeded as error:
             self._fail(row, f"record rejected: quota of {error.resource} exceeded")
         except Invalid as error:
@@ -79,22 +80,33 @@ class Importing:
         self, row: BackupRow, record: Record, repository: Repository, run: JobRun
     ) -> None:
         facts = check_against_store(record, repository, stop=run.stop)
-        changes = _changes(repository, facts.backup)
+        changes = _changes(repository, facts.backup) | _granted(record.cover, facts.backup)
         if self._catalog.write(lambda rows: confirm_import(rows, row, changes)):
             check_is_current(facts, repository)
             self._catalog.write(lambda rows: finish_import(rows, row))
 
-    def _fail(self, row: BackupRow, reason: str, *, is_gone: bool = False) -> None:
-        self._catalog.write(lambda rows: fail_import(rows, row, reason, is_gone=is_gone))
+    def _fail(self, row: BackupRow, reason: str) -> None:
+        self._catalog.write(lambda rows: fail_import(rows, row, reason))
 
 
 def _changes(repository: Repository, stored: Backup) -> BackupChanges:
     """Return what the store says of a backup, as a row tells it."""
-    return {
+    changes: BackupChanges = {
         "volume_id": opaque_volume_id(repository, stored),
         "size": gib(stored.size_bytes),
         "size_bytes": stored.size_bytes,
         "object_count": stored.sums.object_count,
         "is_incremental": stored.is_incremental,
-        "data_timestamp": stored.started_at,
+    }
+    return changes | volume_texts(stored)
+
+
+def _granted(cover: Cover, stored: Backup) -> BackupChanges:
+    """Return what the importer wishes and nobody has to believe."""
+    return {
+        "name": cover.name,
+        "description": cover.description,
+        "metadata": cover.metadata,
+        "snapshot_id": cover.snapshot_id,
+        "data_timestamp": cover.data_timestamp or stored.started_at,
     }

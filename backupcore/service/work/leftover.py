@@ -25,16 +25,19 @@ def temporary_hint(backup_id: str) -> str:
     return f"backup-{backup_id}"
 
 
-def drop_leftovers(catalog: Catalog, provider: Provider, volume: VolumeRow) -> None:
+def drop_leftovers(
+    catalog: Catalog, provider: Provider, volume: VolumeRow, *, is_leaving: bool = False
+) -> None:
     """Delete the snapshots of a volume whose backups are not under way; failures are logged.
 
+    A backup without a row may be another service's: its snapshot stays unless the volume leaves.
     The row of a backup is there before its snapshot, so what is listed first is asked for then.
     """
     try:
         listed = [found.name for found in provider.list_snapshots(volume.place)]
         for name in listed:
             made_for = _TEMPORARY.fullmatch(name)
-            if made_for and not _is_under_way(catalog, made_for[1]):
+            if made_for and not _is_needed(catalog, made_for[1], if_unknown=not is_leaving):
                 drop_snapshots(provider, volume.place, name)
     except BackupError as error:
         facts = {"volume": volume.id, "reason": str(error)}
@@ -49,10 +52,10 @@ def drop_snapshots(provider: Provider, place: str, hint: str) -> None:
                 provider.delete_snapshot(found.place)
 
 
-def _is_under_way(catalog: Catalog, backup_id: str) -> bool:
+def _is_needed(catalog: Catalog, backup_id: str, *, if_unknown: bool) -> bool:
     try:
         with catalog.reading() as rows:
             row = rows.backup(backup_id, Scope.everything())
     except RowMissing:
-        return False
+        return if_unknown
     return row.status is BackupStatus.CREATING

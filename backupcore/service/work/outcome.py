@@ -19,7 +19,9 @@ from backupcore.service.meaning import gib
 
 __all__ = [
     "BEING_DELETED",
+    "RESTORED_PREFIX",
     "abandon",
+    "awaits",
     "check_stays",
     "confirm_import",
     "end_create",
@@ -30,6 +32,7 @@ __all__ = [
     "locked",
 ]
 
+RESTORED_PREFIX = "restore_backup_"  # what a volume is called that a restore without a name makes
 BEING_DELETED = "Invalid backup: the stored backup is being deleted."
 
 
@@ -74,8 +77,17 @@ def end_restore(rows: Rows, row: BackupRow, move: VolumeMove) -> None:
         return
     with suppress(WrongStatus, RowMissing):
         volume = rows.move_volume(target_id, move)
-        if move is VolumeMove.END_RESTORE and target_id != row.volume_id:
-            rows.edit_volume(target_id, **_inherited(rows, row, volume))
+        if move is VolumeMove.END_RESTORE:
+            rows.edit_volume(target_id, **_brought_back(row, volume))
+
+
+def awaits(rows: Rows, backup: BackupRow, volume_id: str) -> bool:
+    """Return whether a backup is still to be restored to a volume, until the transaction ends."""
+    try:
+        now = locked(rows, backup.id, Scope.everything())
+    except RowMissing:
+        return False
+    return now.status is BackupStatus.RESTORING and now.restore_volume_id == volume_id
 
 
 def is_owner(row: BackupRow) -> bool:
@@ -117,15 +129,13 @@ def finish_import(rows: Rows, row: BackupRow) -> None:
         rows.move_backup(row.id, BackupMove.FINISH)
 
 
-def fail_import(rows: Rows, row: BackupRow, reason: str, *, is_gone: bool = False) -> None:
-    """Fail an import; an owner stays one, unless nothing is stored, others name nothing more."""
-    now = _import_now(rows, row)
-    if now is None:
+def fail_import(rows: Rows, row: BackupRow, reason: str) -> None:
+    """Fail an import, which names nothing stored any more: deleting its row deletes nothing."""
+    if _import_now(rows, row) is None:
         return
-    changes: BackupChanges = {"fail_reason": reason}
-    if is_gone or not is_owner(now):
-        changes |= {"stored_id": None, "size": 0, "size_bytes": None}
-    rows.move_backup(row.id, BackupMove.FAIL, **changes)
+    rows.move_backup(
+        row.id, BackupMove.FAIL, fail_reason=reason, stored_id=None, size=0, size_bytes=None
+    )
 
 
 def abandon(rows: Rows, row: BackupRow) -> None:
@@ -146,7 +156,7 @@ def _import_now(rows: Rows, row: BackupRow) -> BackupRow | None:
         now = locked(rows, row.id, Scope.everything())
     except RowMissing:
         return None
-    is_same = (now.created_at, now.request_id) == (row.created_at, row.request_id)
+    is_same = (now.request_id, now.stored_id) == (row.request_id, row.stored_id)
     return now if is_same and now.status is BackupStatus.CREATING else None
 
 
@@ -158,13 +168,17 @@ def _give_back(rows: Rows, row: BackupRow, move: VolumeMove) -> None:
             rows.move_volume(row.volume_id, move)
 
 
-def _inherited(rows: Rows, row: BackupRow, target: VolumeRow) -> VolumeChanges:
-    """Return what a restored volume takes over: where it came from, and its source's name."""
-    metadata = {**target.metadata, "src_backup_id": row.id}
-    changes: VolumeChanges = {"metadata": metadata}
-    with suppress(RowMissing):
-        source = rows.volume(row.volume_id, Scope.of(target.project_id))
-        changes["metadata"] = {**source.metadata, **metadata}
-        if (target.name or "").startswith("restore_backup_"):
-            changes["name"], changes["description"] = source.name, source.description
+def _brought_back(row: BackupRow, target: VolumeRow) -> VolumeChanges:
+    """Return what a restored volume takes over of the one that was backed up, and its origin.
+
+    Another volume keeps what was said of it.
+    """
+    changes: VolumeChanges = {}
+    kept = row.volume_metadata
+    if target.id != row.volume_id:
+        changes["metadata"] = {**(kept or {}), **target.metadata, "src_backup_id": row.id}
+    elif kept is not None:
+        changes["metadata"] = kept
+    if (target.name or "").startswith(RESTORED_PREFIX) and row.volume_name is not None:
+        changes["name"], changes["description"] = row.volume_name, row.volume_description
     return changes

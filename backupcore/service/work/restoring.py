@@ -6,7 +6,7 @@ from backupcore.catalog import Scope
 from backupcore.catalog.row import BackupRow, VolumeRow
 from backupcore.catalog.status import BackupStatus, VolumeMove, VolumeStatus
 from backupcore.config import Tuning
-from backupcore.errors import Refused, Stopped
+from backupcore.errors import Stopped, TargetBusy
 from backupcore.job import JobRun
 from backupcore.operation.restore import Restored, restore
 from backupcore.service.context import Context
@@ -15,9 +15,6 @@ from backupcore.service.work.report import reporting
 from backupcore.volume import Access
 
 __all__ = ["Restoring"]
-
-MAKING_S = 3600.0  # how long a provider may make a volume
-POLL_S = 0.1
 
 
 class Restoring:
@@ -28,15 +25,23 @@ class Restoring:
         self._stores = context.stores
         self._providers = context.providers
         self._tuning = Tuning(memory_bytes=context.settings.jobs.memory_bytes)
-        self._clock = context.runtime.clock
         self._observer = context.observer
 
     def do(self, row: BackupRow, run: JobRun) -> None:
-        """Restore to the volume the row names and finish both rows. Raises: what failed."""
+        """Restore to the volume the row names and finish both rows.
+
+        Raises: what failed; when stopped, whoever stopped it has moved the row, or a restart does.
+        """
         if row.status is not BackupStatus.RESTORING or row.restore_volume_id is None:
             return
         try:
-            done = self._write(row, run)
+            with self._catalog.reading() as rows:
+                target = rows.volume(row.restore_volume_id, Scope.everything())
+            if target.status is VolumeStatus.CREATING:  # who makes it orders this again
+                return
+            done = self._write(row, target, run)
+        except Stopped:
+            raise
         except BaseException:
             self._end(row, VolumeMove.FAIL_RESTORE)
             raise
@@ -45,8 +50,9 @@ class Restoring:
             row.repository or "", restored_bytes=done.restored_bytes, got_bytes=done.got_bytes
         )
 
-    def _write(self, row: BackupRow, run: JobRun) -> Restored:
-        target = self._ready_target(row, run)
+    def _write(self, row: BackupRow, target: VolumeRow, run: JobRun) -> Restored:
+        if target.status is not VolumeStatus.RESTORING:
+            raise TargetBusy(f"volume {target.id}: is {target.status}, not restoring-backup")
         provider = self._providers.of(target)
         with (
             self._stores.open(row.repository or "", stop=run.stop, read_only=True) as repository,
@@ -61,22 +67,6 @@ class Restoring:
                 progress=reporting(run),
                 stop=run.stop,
             )
-
-    def _ready_target(self, row: BackupRow, run: JobRun) -> VolumeRow:
-        """Wait for a volume that is being made, and take it. Raises: Stopped, Refused."""
-        deadline_s = self._clock.monotonic() + MAKING_S
-        while True:
-            with self._catalog.reading() as rows:
-                target = rows.volume(row.restore_volume_id or "", Scope.everything())
-            if target.status is not VolumeStatus.CREATING:
-                break
-            if self._clock.monotonic() > deadline_s:
-                raise Refused(f"volume {target.id}: is not made after {MAKING_S:.0f} s")
-            if run.stop.wait(POLL_S):
-                raise Stopped(f"restore of {row.id}: stopped while its volume was made")
-        if target.status is VolumeStatus.RESTORING:
-            return target
-        return self._catalog.write(lambda rows: rows.move_volume(target.id, VolumeMove.RESTORE))
 
     def _end(self, row: BackupRow, move: VolumeMove) -> None:
         self._catalog.write(lambda rows: end_restore(rows, row, move))

@@ -14,6 +14,7 @@ from backupcore.errors import Refused
 from tests.api.operator.conftest import PROJECT, Stand, standing
 
 CANARY = "cAnArY5e1f0c"
+NOWHERE = "5f0f0f0e-0000-4000-8000-000000000009"
 
 
 def test_the_lines_of_a_request_and_of_its_job_name_it(stand: Stand) -> None:
@@ -143,7 +144,24 @@ def test_what_the_policy_denies_is_audited_once(tmp_path: Path) -> None:
         assert stand.api("POST", "backups", {"backup": {"volume_id": volume_id}}).code == 403
         assert stand.api("GET", "backups").code == 403
         told = [(entry["action"], entry["target"], entry["result"]) for entry in stand.audit()]
-    assert told == [("create", volume_id, "denied"), ("backup:get_all", None, "denied")]
+        assert stand.audit()[0]["volume"] == volume_id
+    assert told == [("create", None, "denied"), ("backup:get_all", None, "denied")]
+
+
+def test_the_audit_log_tells_backups_from_volumes(stand: Stand) -> None:
+    volume_id = stand.volume_id()
+    backup_id = stand.back_up()
+    made = stand.api("POST", f"backups/{backup_id}/restore", {"restore": {}}).json["restore"]
+    stand.settle()
+    stand.api("POST", "backups", {"backup": {"volume_id": NOWHERE}})
+    stand.api("POST", f"backups/{backup_id}/restore", {"restore": {"volume_id": NOWHERE}})
+    told = [(entry["action"], entry["target"], entry["volume"]) for entry in stand.audit()]
+    assert told == [
+        ("create", backup_id, volume_id),
+        ("restore", backup_id, made["volume_id"]),
+        ("create", None, NOWHERE),
+        ("restore", backup_id, NOWHERE),
+    ]
 
 
 def test_the_audit_log_goes_on_in_a_new_file_when_the_old_one_is_moved(stand: Stand) -> None:

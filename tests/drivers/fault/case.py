@@ -42,10 +42,19 @@ class Case:
 
 
 def each(cases: Iterable[Case]) -> pytest.MarkDecorator:
-    """Return the mark that runs a test for every case and store, named after the promise."""
+    """Return the mark that runs a test for every case and store, named after the promise.
+
+    What is played on every store is played on one of them, by turns, unless long tests are run.
+    """
+    names = list(URLS)
     pairs = [
-        pytest.param(store, case, id=f"{store}: {case.promise}")
-        for case in cases
+        pytest.param(
+            store,
+            case,
+            id=f"{store}: {case.promise}",
+            marks=[pytest.mark.long] * (store != names[index % 2] and len(case.stores) > 1),
+        )
+        for index, case in enumerate(cases)
         for store in case.stores
     ]
     return pytest.mark.parametrize(("stage", "case"), pairs, indirect=["stage"])

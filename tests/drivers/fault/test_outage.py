@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import product
 
 import pytest
 
 from backupcore import MemoryVolume, open_repository
 from backupcore.errors import Unavailable
 from tests.drivers.fault.case import DATA, MIDDLE, REGISTER
-from tests.drivers.fault.stage import CHUNK, Stage, noise
+from tests.drivers.fault.stage import CHUNK, URLS, Stage, noise
 from tests.servers.fault_proxy import Fault, Rule, Way
 
 SIZE_BYTES = 16 * CHUNK
-PARTS = ["object", "proxy"]  # the one that holds the bytes, the one that is spoken to
+PARTS = ("object", "proxy")  # the one that holds the bytes, the one that is spoken to
+USUAL = (("swift", "object"), ("s3", "proxy"))
+each_part = pytest.mark.parametrize(
+    ("stage", "part"),
+    [
+        pytest.param(*pair, marks=[pytest.mark.long] * (pair not in USUAL))
+        for pair in product(URLS, PARTS)
+    ],
+    indirect=["stage"],
+)
 
 
 @pytest.fixture(autouse=True)
@@ -22,11 +32,6 @@ def _whole(stage: Stage) -> Iterator[None]:
     for name, part in stage.server.servers.items():
         if part.has_failed():
             stage.server.restart(name)
-
-
-@pytest.fixture(params=PARTS)
-def part(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
 
 
 def volume_of(stage: Stage, part: str, verb: str) -> MemoryVolume:
@@ -47,6 +52,7 @@ def killing(stage: Stage, part: str, path: str, way: Way) -> Rule:
     )
 
 
+@each_part
 @pytest.mark.parametrize("path", [DATA, REGISTER], ids=["pack", "manifest"])
 def test_a_backup_outlives_a_server_killed_in_the_middle_of_a_put(
     stage: Stage, part: str, path: str
@@ -59,6 +65,7 @@ def test_a_backup_outlives_a_server_killed_in_the_middle_of_a_put(
     assert stage.restored(done.id, SIZE_BYTES) == bytes(volume.content)
 
 
+@each_part
 def test_a_restore_outlives_a_server_killed_in_the_middle_of_a_get(stage: Stage, part: str) -> None:
     volume = volume_of(stage, part, "get")
     done = stage.back_up(volume)

@@ -44,7 +44,7 @@ class TestLocal(OverAUrl):
 
 
 class TestSftp(OverAUrl):
-    list_count = 100
+    list_count = 50
 
     @pytest.fixture
     def url(self, sftp: SftpServer) -> str:

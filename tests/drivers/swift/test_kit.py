@@ -26,7 +26,7 @@ class TestSwift(DriverConformance):
     replaced answers 503.
     """
 
-    list_count = 301
+    list_count = 201
 
     @pytest.fixture
     def driver(self, place: Place) -> Iterator[Driver]:

@@ -28,6 +28,7 @@ from tests.servers.swift_server import swift_server as run_swift
 
 SIZE_BYTES_MAX = 100_000
 TOKEN_LIFE_S = 1
+PAUSE_S = 0.05
 
 CALLS: dict[str, Callable[[Driver], object]] = {
     "put": lambda driver: driver.put("a", [b"x"]),
@@ -166,6 +167,7 @@ def test_tokens_that_end_in_the_middle_are_renewed_once_for_all_threads(
                     driver.put(key, [content[key]])
                     driver.put(f"{key}-{index}", [content[key]], if_absent=True)
                     assert driver.get(key) == content[key]
+                    time.sleep(PAUSE_S)
 
             for done in [pool.submit(work, key) for key in content]:
                 done.result()

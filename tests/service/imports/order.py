@@ -47,7 +47,11 @@ class Held(Engine):
         chosen = [one for one in self.orders if (one.kind, one.backup_id) == (kind, backup_id)]
         self.orders = [one for one in self.orders if one not in chosen]
         for order in chosen:
-            self._perform(order, JobRun(threading.Event(), lambda done, total: None))
+            self.do(order, threading.Event())
+
+    def do(self, order: JobOrder, stop: threading.Event) -> None:
+        """Perform an order as a job that is told to stop by a flag."""
+        self._perform(order, JobRun(stop, lambda done, total: None))
 
 
 class Actor(threading.Thread):

@@ -124,11 +124,44 @@ def test_a_backup_of_the_command_line_shows_no_path_to_projects(running: Running
     assert running.show(found["id"])["volume_id"] == shown["volume_id"]
 
 
+def test_a_rebuilding_shows_every_count(place: Place) -> None:  # noqa: F811 - the fixture itself
+    config = write_config(place, store=f'[containers.volumebackups]\nurl = "{place.folder}/store"')
+    done = place.run("catalog", "rebuild", "--config", config)
+    assert done.exit_code == 0, done.output
+    headings = done.stdout.splitlines()[0].split()
+    assert headings == ["container", "added", "known", "gone", "taken", "damaged", "skipped"]
+
+
+@pytest.mark.parametrize("label", ["project=x", "service:volume:name=x"])
+def test_the_command_line_gives_no_label_of_a_services(
+    place: Place,  # noqa: F811 - the fixture itself
+    label: str,
+) -> None:
+    assert "is a service's" in refusal(place, "backup", str(place.disk), "--label", label)
+
+
 def test_a_service_and_a_repository_exclude_each_other(running: Running) -> None:
     where = ("--config", running.config, "-r", str(running.place.folder / "store"))
     assert "exclude each other" in refusal(running.place, "record", "export", "a", *where)
 
 
+@pytest.mark.parametrize(
+    ("verb", "given"),
+    [
+        ("export", ("--expires", "1h")),
+        ("export", ("--name", "x")),
+        ("export", ("--key", "k.pem")),
+        ("import", ("--trusted", ".")),
+    ],
+)
+def test_options_that_the_service_answers_are_refused_beside_it(
+    running: Running, verb: str, given: tuple[str, str]
+) -> None:
+    said = refusal(running.place, "record", verb, "-", "--config", running.config, *given)
+    assert f"{given[0]} and --config exclude each other" in said
+
+
+@pytest.mark.long
 def test_a_killed_import_is_settled_by_the_next_start_of_the_service(running: Running) -> None:
     """The row that a killed command leaves behind is the same as that of a cut-off job."""
     made = running.back_up()

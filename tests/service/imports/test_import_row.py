@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+from dataclasses import replace
 
 import pytest
 
@@ -123,7 +124,7 @@ def test_an_import_does_not_touch_a_later_row_of_the_same_id(
     with scene.service.catalog.writing() as rows:
         rows.remove_backup(first.id)
     monkeypatch.setattr(scene.service.engine, "submit", lambda order: True)
-    later = scene.service.records.take(ADMIN, record)
+    later = scene.service.records.take(replace(ADMIN, request_id="req-later"), record)
     with scene.service.catalog.writing() as rows:
         outcome.fail_import(rows, first, "late")
         assert not outcome.confirm_import(rows, first, {"size_bytes": 1})

@@ -14,6 +14,7 @@ from backupcore.cli.stop import STOP
 from backupcore.cli.talk import Talk, table_text
 from backupcore.cli.verb.service.option import config_option, needing_service
 from backupcore.errors import Refused
+from backupcore.repository.label import ServiceLabels
 from backupcore.runtime import Runtime
 
 __all__ = ["catalog_group"]
@@ -69,17 +70,19 @@ def catalog_rebuild_command(talk: Talk, path: Path, only: str | None, project: s
                     container=stores.label_of(name),
                     project_of=_project_of(project),
                     repository_name=name,
+                    availability_zone=settings.availability_zone,
                 )
             found[name] = asdict(rebuilt)
     counts = list(next(iter(found.values())))
     rows = [[name, *map(str, counted.values())] for name, counted in found.items()]
     documents = [{"container": name, **counted} for name, counted in found.items()]
-    talk.tell({"containers": documents}, table_text(["container", *counts], rows, right="lrrrrrr"))
+    right = "l" + "r" * len(counts)
+    talk.tell({"containers": documents}, table_text(["container", *counts], rows, right=right))
 
 
 def _project_of(project: str | None) -> Callable[[Backup], str]:
     def find(backup: Backup) -> str:
-        found = backup.labels.get("project") or project
+        found = ServiceLabels.read(backup.labels).project or project
         if found is None:
             raise Refused(
                 f"backup {backup.id} was not made by a service and tells no project: "

@@ -105,13 +105,18 @@ def _opened(path: Path) -> Iterator[tuple[Service, _Here]]:
     settings = read_settings(path)
     # The tables are the running service's: only it, or somebody who means it, upgrades them.
     catalog = msgspec.structs.replace(settings.catalog, upgrade=False)
+    # Nor is a repository made where the running service's is not mounted at the moment.
+    containers = {
+        name: msgspec.structs.replace(container, create=False)
+        for name, container in settings.containers.items()
+    }
     made: list[_Here] = []
 
     def engine(perform: Perform, _: Settings, lane_limits: Mapping[str, int]) -> _Here:
         made.append(_Here(perform))
         return made[0]
 
-    settings = msgspec.structs.replace(settings, catalog=catalog)
+    settings = msgspec.structs.replace(settings, catalog=catalog, containers=containers)
     with Service(settings, make_engine=engine) as service:
         yield service, made[0]
 
