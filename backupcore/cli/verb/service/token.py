@@ -40,7 +40,7 @@ def token_add_command(
     with needing_service():
         from backupcore.api.access import add_token  # noqa: PLC0415 - extra `service`
 
-    token = secrets.token_urlsafe(32)
+    token = secrets.token_hex(32)  # begins with no dash, which programs take for an option
     add_token(path, token, user=user, project=project, roles=roles)
     facts: Document = {"token": token, "user": user, "project": project, "roles": list(roles)}
     talk.tell(facts, token, quiet_text=token)
