@@ -34,9 +34,10 @@ _NUMBERS = range(SIZE_BYTES_MAX)
 class Wishes:
     """What the importer's row shall say; what is None as the stored backup does, or nothing.
 
-    container: what clients are shown.
+    id: a UUID. container: what clients are shown.
     """
 
+    id: str | None = None
     name: str | None = None
     description: str | None = None
     metadata: Mapping[str, str] | None = None
@@ -77,7 +78,7 @@ class Cover:
         if metadata is None:
             metadata = ServiceLabels.read(backup.labels).metadata
         return cls(
-            id=backup.id,
+            id=wishes.id or backup.id,
             size=-(-backup.size_bytes // GIB),
             name=_clean(name) or None,
             description=_clean(description) or None,

@@ -13,6 +13,8 @@ from backupcore.catalog.status import BackupStatus, SnapshotStatus
 from backupcore.service import BackupWish, Denied, ExportedRecord, OverQuota, SnapshotWish
 from tests.service.scene import ADMIN, ALICE, Scene, content, started
 
+COPY = "5f0c7a61-7a8b-4c46-9b05-2a4b0c6f3d11"
+
 
 def exported(scene: Scene) -> tuple[str, ExportedRecord]:
     """Return a stored backup's id, whose row is gone, and its record."""
@@ -47,6 +49,15 @@ def test_an_imported_backup_becomes_available_and_restores(scene: Scene) -> None
     )
     assert done.volume_id == scene.volume.id
     assert scene.read(scene.restore(done.id)) == content(1)
+
+
+def test_the_record_of_an_imported_copy_names_the_copy(scene: Scene) -> None:
+    record = scene.service.records.export(ADMIN, scene.create().id)
+    inner = {**json.loads(base64.b64decode(record.backup_url)), "id": COPY}
+    url = base64.b64encode(json.dumps(inner).encode()).decode()
+    copied = scene.settled(scene.service.records.take(ADMIN, replace(record, backup_url=url)).id)
+    again = scene.service.records.export(ADMIN, copied.id)
+    assert json.loads(base64.b64decode(again.backup_url))["id"] == copied.id == COPY
 
 
 def test_an_export_and_an_import_keep_what_the_row_says(scene: Scene) -> None:

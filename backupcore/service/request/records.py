@@ -172,6 +172,7 @@ def _found(repository: Repository, row: BackupRow) -> Backup:
 
 def _wishes(row: BackupRow) -> Wishes:
     return Wishes(
+        id=row.id,
         name=row.name or "",
         description=row.description or "",
         metadata=row.metadata,
