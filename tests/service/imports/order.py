@@ -5,6 +5,7 @@ A step ends where an actor is about to change the catalog or to ask or change th
 
 from __future__ import annotations
 
+import random
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from backupcore.service import BackupWish, Service, Settings
 from tests.service.scene import ALICE, Gate, Scene, settings
 
 WAIT_S = 20.0
+STEP_COUNT_MAX = 100
 Work = Callable[[], object]
 
 
@@ -129,6 +131,17 @@ def every_order(prepare: Callable[[], Sequence[Work]]) -> Iterator[tuple[int, ..
             others = (other for other in taken[place][1] if other != order[place])
             left += [(*order[:place], other) for other in others]
         yield order
+
+
+def some_orders(
+    prepare: Callable[[], Sequence[Work]], count: int, seed: int
+) -> Iterator[tuple[int, ...]]:
+    """Run and yield so many orders drawn at random, where there are too many for all."""
+    chance = random.Random(seed)
+    for _ in range(count):
+        works = prepare()
+        taken = run_order(works, [chance.randrange(len(works)) for _ in range(STEP_COUNT_MAX)])
+        yield tuple(choice for choice, _ in taken)
 
 
 class HeldScene(Scene):
