@@ -1,16 +1,19 @@
 /* Hash LANES inputs of the same length side by side: one word of each in every vector. */
 
-#define LOW(lane, step) (lane) & (step) ? LANES + (lane) - (step) : (lane)
-#define HIGH(lane, step) (lane) & (step) ? LANES + (lane) : (lane) + (step)
+/* Where a word comes from when two rows are exchanged: words within groups of four, or the groups
+ * themselves. Processors have an instruction for each. */
+#define INSIDE(lane, half) ((lane) % 2 ? LANES : 0) + (lane) / 4 * 4 + (lane) % 4 / 2 + 2 * (half)
+#define ACROSS(lane, half)                                                                         \
+    ((lane) < LANES / 2 ? 0 : LANES) + (lane) % (LANES / 2) / 4 * 8 + (lane) % 4 + 4 * (half)
 
-/* Exchange the words of rows that are `step` apart: rows become columns, by halves. */
-#define EXCHANGE(rows, step)                                                                       \
+/* Exchange rows that are `step` apart: after all steps rows are columns. */
+#define EXCHANGE(rows, step, FROM)                                                                 \
     for (int row = 0; row < LANES; row++)                                                          \
         if (!(row & (step))) {                                                                     \
             Vector above = (rows)[row], below = (rows)[row + (step)];                              \
-            (rows)[row] = __builtin_shuffle(above, below, (Vector){EACH_LANE(LOW, step)});         \
+            (rows)[row] = __builtin_shuffle(above, below, (Vector){EACH_LANE(FROM, 0)});           \
             (rows)[row + (step)] =                                                                 \
-                __builtin_shuffle(above, below, (Vector){EACH_LANE(HIGH, step)});                  \
+                __builtin_shuffle(above, below, (Vector){EACH_LANE(FROM, 1)});                     \
         }
 
 static void HASH(const uint8_t *const *inputs, const uint32_t *counters, size_t blocks,
@@ -27,13 +30,15 @@ static void HASH(const uint8_t *const *inputs, const uint32_t *counters, size_t 
         for (int part = 0; part < 16; part += LANES) {
             for (int lane = 0; lane < LANES; lane++)
                 memcpy(&m[part + lane], inputs[lane] + BLOCK * block + 4 * part, sizeof(Vector));
-            EXCHANGE(m + part, 1)
-            EXCHANGE(m + part, 2)
+            for (int lane = 0; lane < LANES && !part; lane++)
+                __builtin_prefetch(inputs[lane] + BLOCK * (block + AHEAD));
+            EXCHANGE(m + part, 2, INSIDE)
+            EXCHANGE(m + part, 1, INSIDE)
 #if LANES > 4
-            EXCHANGE(m + part, 4)
+            EXCHANGE(m + part, 4, ACROSS)
 #endif
 #if LANES > 8
-            EXCHANGE(m + part, 8)
+            EXCHANGE(m + part, 8, ACROSS)
 #endif
         }
         for (int i = 0; i < 8; i++)
@@ -62,6 +67,6 @@ static void HASH(const uint8_t *const *inputs, const uint32_t *counters, size_t 
 #undef LANES
 #undef EACH_LANE
 #undef HASH
-#undef LOW
-#undef HIGH
+#undef INSIDE
+#undef ACROSS
 #undef EXCHANGE

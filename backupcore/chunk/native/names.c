@@ -10,6 +10,7 @@
 #define LEAF 1024  /* bytes of a leaf of BLAKE3's tree */
 #define BLOCK 64
 #define GROUP 1024 /* leaves whose chaining values are held at once */
+#define AHEAD 2    /* blocks a lane fetches into the cache before it comes to them */
 
 enum { CHUNK_START = 1, CHUNK_END = 2, PARENT = 4, ROOT = 8, KEYED_HASH = 16 };
 
@@ -33,22 +34,22 @@ typedef void Hash(const uint8_t *const *inputs, const uint32_t *counters, size_t
 
 /* One function for each width of vectors. */
 #define LANES 4
-#define EACH_LANE(F, step) F(0, step), F(1, step), F(2, step), F(3, step)
+#define EACH_LANE(F, half) F(0, half), F(1, half), F(2, half), F(3, half)
 #define HASH hash_4
 #include "lanes.h"
 
 #if defined(__x86_64__)
 #define LANES 8
-#define EACH_LANE(F, step)                                                                         \
-    F(0, step), F(1, step), F(2, step), F(3, step), F(4, step), F(5, step), F(6, step), F(7, step)
+#define EACH_LANE(F, half)                                                                         \
+    F(0, half), F(1, half), F(2, half), F(3, half), F(4, half), F(5, half), F(6, half), F(7, half)
 #define HASH __attribute__((target("avx2"))) hash_8
 #include "lanes.h"
 
 #define LANES 16
-#define EACH_LANE(F, step)                                                                         \
-    F(0, step), F(1, step), F(2, step), F(3, step), F(4, step), F(5, step), F(6, step),            \
-        F(7, step), F(8, step), F(9, step), F(10, step), F(11, step), F(12, step), F(13, step),    \
-        F(14, step), F(15, step)
+#define EACH_LANE(F, half)                                                                         \
+    F(0, half), F(1, half), F(2, half), F(3, half), F(4, half), F(5, half), F(6, half),            \
+        F(7, half), F(8, half), F(9, half), F(10, half), F(11, half), F(12, half), F(13, half),    \
+        F(14, half), F(15, half)
 #define HASH __attribute__((target("avx512f,avx512vl"))) hash_16
 #include "lanes.h"
 #endif
