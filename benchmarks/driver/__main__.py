@@ -18,8 +18,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 
-from backupcore import Tuning
+from backupcore import Tuning, create_repository
 from benchmarks.driver.store import STORES, Store, on_processors
 from benchmarks.image import given_image, is_same, work_folder
 from benchmarks.measure import (
@@ -53,7 +54,7 @@ class Found:
 
 
 class Measuring:
-    """One store, measured in rounds."""
+    """One store that was just started, measured once."""
 
     def __init__(self, store: Store, image: Path, packs: Path, folder: Path) -> None:
         self._store = store
@@ -61,11 +62,11 @@ class Measuring:
         self._packs = packs
         self._target = folder / "restored.img"
         self._number = 0
-        self.found = Found()
 
-    def round(self, latency_s: float) -> None:
-        """Measure everything once."""
-        found, is_first = self.found, not self.found.backup
+    def measure(self, found: Found, latency_s: float) -> None:
+        """Add what one round finds; the first one compares what is restored and counts requests."""
+        is_first = not found.backup
+        self._warm_up()
         name, done = self._backup(None)
         found.backup.append(done.duration_s)
         found.stored_bytes, found.volume_bytes = done.stored_bytes, done.volume_bytes
@@ -74,18 +75,22 @@ class Measuring:
             return
         found.plain.append(self._plain())
         if is_first:
-            self._count_requests()
+            self._count_requests(found)
         for seconds, added_s in ((found.near, 0.0), (found.far, latency_s)):
             with self._store.through_proxy(added_s) as proxy:
                 seconds.append(self._backup(proxy.port)[1].duration_s)
 
-    def _count_requests(self) -> None:
+    def _warm_up(self) -> None:
+        with self._client(None):
+            create_repository(self._store.make_url("first", None)).close()
+
+    def _count_requests(self, found: Found) -> None:
         with self._store.through_proxy(0.0) as proxy:
             name, _ = self._backup(proxy.port)
-            self.found.request_count = proxy.count()
+            found.request_count = proxy.count()
         with self._store.through_proxy(0.0) as proxy:
             self._restore(name, proxy.port)
-            self.found.restore_request_count = proxy.count()
+            found.restore_request_count = proxy.count()
 
     def _backup(self, port: int | None) -> tuple[str, Run]:
         self._number += 1
@@ -171,13 +176,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         image = given_image(given.image, given.size, folder)
         packs = _ready_packs(image, folder)
         for name in given.stores:
-            place = folder / f"store-{name}"
-            place.mkdir()
-            with STORES[name](place) as store:
-                measuring = Measuring(store, image, packs, folder)
-                for _ in range(given.rounds):
-                    measuring.round(given.latency / 1000)
-            found[name] = measuring.found
+            found[name] = Found()
+            for _ in range(
+                given.rounds
+            ):  # each on an empty disk: of one that fills, the last suffer
+                with TemporaryDirectory(dir=folder) as place, STORES[name](Path(place)) as store:
+                    one = Measuring(store, image, packs, folder)
+                    one.measure(found[name], given.latency / 1000)
     print_table("Through each driver", [_row(name, one) for name, one in found.items()])
     results = {
         name: {slot: getattr(one, slot) for slot in Found.__slots__} for name, one in found.items()
