@@ -52,7 +52,7 @@ class Tuning:
     readers: int = 0
     uploaders: int = 4
     fetchers: int = 4
-    memory_bytes: int = 160 * MIB
+    memory_bytes: int = 192 * MIB
     slab_size_bytes: int = 8 * MIB
     pack_size_bytes: int = 32 * MIB
     self_check: SelfCheck = SelfCheck.ALL

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
+import threading
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate
@@ -17,13 +19,16 @@ __all__ = ["PIECE_BYTES_MAX", "Body", "Watchdog", "content_md5"]
 RATE_BYTES_S_MIN = 1024
 WINDOW_S = 60.0
 PIECE_BYTES_MAX = 256 << 10
+# all packs at once would all be ready late, with the store idle until then
+_HASHING = threading.BoundedSemaphore(len(os.sched_getaffinity(0)))
 
 
 def content_md5(parts: Iterable[Buffer]) -> bytes:
     """Return the MD5 of the joined parts, 16 bytes: what object stores check, no protection."""
     digest = hashlib.md5(usedforsecurity=False)
-    for part in parts:
-        digest.update(part)
+    with _HASHING:
+        for part in parts:
+            digest.update(part)
     return digest.digest()
 
 
@@ -83,6 +88,11 @@ class Body(io.RawIOBase):
     def tell(self) -> int:
         """Return the place reached."""
         return self._offset
+
+    def close(self) -> None:
+        """Let go of the parts: a connection may keep what it has sent until it sends again."""
+        self._parts, self._ends = [], []
+        super().close()
 
 
 class Watchdog:

@@ -80,7 +80,7 @@ class Jobs(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How many backups and restores run at once, in this process."""
 
     threads: Count = 4
-    memory_bytes: Annotated[int, Meta(ge=16 << 20)] = 160 << 20  # of each
+    memory_bytes: Annotated[int, Meta(ge=16 << 20)] = 192 << 20  # of each
 
 
 class Container(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -8,6 +8,8 @@ not claim in its capabilities is not asked of it.
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable
 from itertools import pairwise
 from threading import Barrier
@@ -31,6 +33,10 @@ SIZES = (0, 1, 511, 4095, 64 * KIB - 1, 64 * KIB, 64 * KIB + 1, 5 * MIB + 3)
 RACER_COUNT = 32
 RACED_COUNT = 8
 READER_COUNT = 8
+
+
+class _Buffer(bytearray):
+    """Memory of which is known when it is given back."""
 
 
 @promise()
@@ -75,6 +81,17 @@ def keeps_no_buffer_after_a_put(bench: Bench) -> None:
     key = bench.put("reused", buffer)
     buffer[:] = bytes(len(buffer))
     same(bench.driver.get(key), pattern(100_000), "object whose buffer was used again")
+
+
+@promise()
+def lets_go_of_buffers_after_a_put(bench: Bench) -> None:
+    """A connection that remembers what it sent holds a pack of memory that nobody counts."""
+    buffer = _Buffer(pattern(MIB))
+    seen = weakref.ref(buffer)
+    bench.driver.put(bench.key("let-go"), [memoryview(buffer)])
+    del buffer
+    gc.collect()
+    same(seen() is None, True, "whether the memory of a stored object is free")
 
 
 @promise()

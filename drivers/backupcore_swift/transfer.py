@@ -38,18 +38,18 @@ class Sending:
         self, url: str, token: str, *, container: str, name: str, http_conn: Connection
     ) -> None:
         """Send it once, from the start. Raises: Unavailable when something else was stored."""
-        body = Body(self.parts, moved=Watchdog(self.what, clock=self.clock).moved)
         answer: dict[str, object] = {}
-        etag = client.put_object(
-            *(url, token, container, name),
-            contents=body if len(body) else b"",
-            content_length=len(body),
-            content_type="application/octet-stream",
-            etag=self.digest,
-            headers=self.headers,
-            http_conn=http_conn,
-            response_dict=answer,
-        )
+        with Body(self.parts, moved=Watchdog(self.what, clock=self.clock).moved) as body:
+            etag = client.put_object(
+                *(url, token, container, name),
+                contents=body if len(body) else b"",
+                content_length=len(body),
+                content_type="application/octet-stream",
+                etag=self.digest,
+                headers=self.headers,
+                http_conn=http_conn,
+                response_dict=answer,
+            )
         # 202 is Swift's answer when it has kept a younger object of this name instead
         if answer["status"] != 201:
             raise Unavailable(

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import io
+import weakref
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -47,6 +49,15 @@ def test_body_tells_how_many_bytes_each_read_gave() -> None:
     body.read(4)
     body.read(4)
     assert seen == [4, 1]
+
+
+def test_a_closed_body_lets_go_of_its_parts() -> None:
+    content = np.zeros(8, np.uint8)
+    seen = weakref.ref(content)
+    body = Body([content.data])
+    del content
+    body.close()
+    assert seen() is None
 
 
 def test_watchdog_ends_a_transfer_that_trickles() -> None:

@@ -45,6 +45,12 @@ class LosesTheLastByte(Broke):
         return [b"".join(parts)[:-1]]
 
 
+class RemembersWhatItSent(Broke):
+    def spoil(self, parts: Sequence[Buffer]) -> Sequence[Buffer]:
+        self.sent = parts
+        return parts
+
+
 class IgnoresIfAbsent(Layer):
     def put(
         self,
@@ -142,6 +148,7 @@ class TakesAnyName(MemoryDriver):
 
 FAULTS: list[tuple[type[Layer], str]] = [
     (ReversesParts, "joins_parts_in_order"),
+    (RemembersWhatItSent, "lets_go_of_buffers_after_a_put"),
     (LosesTheLastByte, "keeps_objects_of_any_size"),
     (LosesTheLastByte, "tells_the_size"),
     (IgnoresIfAbsent, "refuses_a_second_object_when_asked_to"),
