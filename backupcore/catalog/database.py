@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 import tenacity
@@ -105,7 +105,10 @@ class Database(Closing):
                 )
             yield
         finally:
-            # not given back to the others of the pool: the lock would go with it
+            # the server notices a closed connection some time later
+            with suppress(DBAPIError):
+                connection.execute(select(func.pg_advisory_unlock(CLAIM_KEY)))
+            # not given back to the others of the pool: a lock would go with it
             connection.invalidate()
             connection.close()
 
