@@ -187,11 +187,10 @@ def test_a_second_service_restores_what_it_imports_from_the_same_swift_container
 def test_a_backup_outlasts_a_short_absence_of_its_store(
     service: RunningService, swift: SwiftServer
 ) -> None:
-    backup = service.create()
-    with service.paused():
-        swift.kill("proxy")
-        waited = service.log.count(WAITING)
+    swift.kill("proxy")
+    waited = service.log.count(WAITING)
     try:
+        backup = service.create()
         wait_until(lambda: service.log.count(WAITING) > waited)
         assert service.get(f"backups/{backup}")["backup"]["status"] == "creating"
     finally:
@@ -218,11 +217,10 @@ def test_a_store_without_room_is_told_and_the_next_backup_works_when_there_is_so
 def test_a_service_that_waits_for_a_store_in_a_job_ends_at_once_when_told(
     service: RunningService, swift: SwiftServer
 ) -> None:
-    backup = service.create()
-    with service.paused():
-        swift.kill("proxy")
-        waited = service.log.count(WAITING)
+    swift.kill("proxy")
+    waited = service.log.count(WAITING)
     try:
+        backup = service.create()
         wait_until(lambda: service.log.count(WAITING) > waited)
         service.stop()
         assert service.process.returncode in (0, 130)
