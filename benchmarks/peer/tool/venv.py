@@ -16,6 +16,7 @@ __all__ = ["VENV_TOOLS", "Benji", "Cinder"]
 
 _RUNNER = Path(__file__).with_name("cinder_driver.py")
 _MAKE = "python3 -m venv build/venvs/{0} && build/venvs/{0}/bin/pip install {1}"
+_NEEDS_OF_BENJI = "benchmarks/peer/tool/benji.txt"
 
 
 def _find_in(venvs: Path, folder: str, program: str) -> str | None:
@@ -27,7 +28,10 @@ class Benji(Tool):
 
     name = "benji"
     program = "benji"
-    install = _MAKE.format("benji", "benji zstandard")
+    install = (
+        _MAKE.format("benji", f"-r {_NEEDS_OF_BENJI}")
+        + " && build/venvs/benji/bin/pip install --no-deps benji"
+    )
     settings: ClassVar[Settings] = {"plain": (), "zstd": ("zstd",)}
 
     @classmethod
