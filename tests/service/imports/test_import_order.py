@@ -15,12 +15,13 @@ from _pytest.mark import ParameterSet
 from backupcore.catalog import Catalog
 from backupcore.catalog import rebuild as rebuilding
 from backupcore.catalog.error import RowMissing
+from backupcore.catalog.row import BackupRow
 from backupcore.catalog.status import BackupStatus
 from backupcore.errors import BackupError, Unavailable
 from backupcore.job import JobKind
 from backupcore.record import Reason, RecordRefused
 from backupcore.repository.register import Registers
-from backupcore.service import ExportedRecord
+from backupcore.service import ExportedRecord, Invalid
 from backupcore.service.work import deleting, importing
 from tests.service.imports.order import (
     HeldScene,
@@ -108,10 +109,23 @@ class Case:
         assert all(
             row.status in (BackupStatus.AVAILABLE, BackupStatus.ERROR) for row in rows.values()
         )
-        assert not any(row.status is BackupStatus.AVAILABLE for row in owners) or is_stored
-        assert bool(owners) == is_stored, rows
+        assert owners or not is_stored, rows
         assert is_stored or self.kept not in rows
+        if not is_stored:
+            # an administrator may reset an import that is about to hear that all is gone
+            assert all(row.status is BackupStatus.ERROR for row in owners)
+            self._check_leaving(owners)
         self.forget(list(rows))
+
+    def _check_leaving(self, owners: Sequence[BackupRow]) -> None:
+        """Check that rows which name what is gone cannot become available and can be deleted."""
+        backups = self.scene.service.backups
+        for row in owners:
+            with pytest.raises(Invalid, match="is not there"):
+                backups.reset(ADMIN, row.id, "available")
+            backups.delete(ADMIN, row.id)
+            self.scene.held.perform(JobKind.DELETE, row.id)
+            assert self.scene.row(row.id) is None
 
     def forget(self, row_ids: Sequence[str]) -> None:
         """Remove rows and registers, so that later orders find their own only."""
